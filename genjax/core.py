@@ -55,7 +55,9 @@ class Bounds(NamedTuple):
 
 
 Size = Annotated[int, Bounds(1)]  # of something that must exist: width, batch, steps
-Count = Annotated[int, Bounds(0)]  # of something that may be absent: warm-up steps, cadence 0 = never
+Count = Annotated[
+  int, Bounds(0)
+]  # of something that may be absent: warm-up steps, cadence 0 = never
 Positive = Annotated[float, Bounds(0, open=True)]
 NonNegative = Annotated[float, Bounds(0)]
 Fraction = Annotated[float, Bounds(0, 1)]

@@ -1,0 +1,16 @@
+"""Gaussian mixture on two moons, by expectation maximisation.
+
+python -m genjax.main --config=configs/gmm_moons.py
+"""
+
+from configs import base
+
+
+def get_config(arg=""):
+  config = base.get_config()
+  config.data = dict(name="toy", kind="moons")
+  config.model = dict(name="gaussian_mixture", components=16)
+  config.update(dict(steps=100, batch=10_000, log_every=10, sample_every=50, save_every=50))
+  config.update(dict(sample_batch=512, samples=512, num=1000))
+  config.metrics = ("likelihood", "w2")
+  return base.variant(config, arg)

@@ -1,0 +1,69 @@
+"""What the metrics say of real digits that were damaged on purpose; see README.md here.
+
+python experiments/feature_nets/damage.py
+
+The validation digits stand for the samples of a model. Writes damage.json and prints it as a table.
+"""
+
+import json
+import pathlib
+import types
+
+import numpy as np
+from absl import app
+from scipy import ndimage
+
+from genjax.data import mnist, sources
+from genjax.evaluation import metrics
+
+NAMES = ("fd", "kid", "prdc", "legible", "balance", "nearest")
+
+
+def damaged(split: sources.Split) -> dict[str, np.ndarray]:
+  """What was done -> digits [N, 28, 28, 1] as float grey levels."""
+  x, label, rng = split["x"].astype(float), split["label"], np.random.default_rng(0)
+  n, flat = len(x), x.reshape(len(x), -1)
+  principal = rng.multivariate_normal(flat.mean(0), np.cov(flat, rowvar=False), n)
+  columns = np.stack([rng.permutation(column) for column in flat.T], axis=1)
+  return {
+    "none": x,
+    "binarized by chance": (rng.random(x.shape) * 255 < x) * 255.0,
+    "noise, std 0.1": x + 0.1 * 255 * rng.standard_normal(x.shape),
+    "noise, std 0.3": x + 0.3 * 255 * rng.standard_normal(x.shape),
+    "blur, std 1 pixel": ndimage.gaussian_filter(x, (0, 1, 1, 0)),
+    "moved 3 pixels": np.roll(x, 3, axis=2),
+    "mirrored": x[:, :, ::-1],
+    "five classes only": x[rng.choice(np.flatnonzero(label < 5), n)],
+    "ten digits repeated": x[np.tile([np.flatnonzero(label == k)[0] for k in range(10)], n // 10)],
+    "Gaussian of equal covariance": principal.reshape(x.shape),
+    "pixels drawn independently": columns.reshape(x.shape),
+    "white noise": 255 * rng.random(x.shape),
+  }
+
+
+def main(_) -> None:
+  data = mnist.Mnist(source="bundled").load()
+  rows = {}
+  for name, x in damaged(data.splits["valid"]).items():
+    x = np.clip(np.rint(x), 0, 255).astype(np.uint8)
+    run = types.SimpleNamespace(
+      data=data, spec=data.spec, num=len(x), samples=lambda n, x=x: {"x": x[:n]}
+    )
+    rows[name] = {k: v for metric in NAMES for k, v in metrics.METRICS[metric](run).items()}
+  rows["(training digits)"] = {k: rows["none"][f"{k}/real"] for k in columns_of(rows["none"])}
+  path = pathlib.Path(__file__).parent / "damage.json"
+  path.write_text(json.dumps(rows, indent=2) + "\n")
+  columns = columns_of(rows["none"])
+  print("| damage | " + " | ".join(name.split("/mnist-")[0] for name in columns) + " |")
+  print("|---" * (len(columns) + 1) + "|")
+  for name, row in rows.items():
+    print(f"| {name} | " + " | ".join(f"{row[k]:.3g}" for k in columns) + " |")
+
+
+def columns_of(row: dict[str, float]) -> list[str]:
+  """The values among the metrics, without what stands beside them."""
+  return [k for k in row if not k.endswith(("/real", "/n", "/se"))]
+
+
+if __name__ == "__main__":
+  app.run(main)

@@ -1,0 +1,97 @@
+"""What a model says of held-out examples: negative log-likelihood in nats per example.
+
+Every likelihood that a model offers is one metric, whose name carries what may be compared:
+
+    nats/NAME/KIND/MEASURE    such as nats/elbo/lower-bound/8-bit = -(mean ELBO), lower is better
+    bits/NAME/KIND/MEASURE    per dimension, nats / (D ln 2), where x is discrete
+    regret/NAME/KIND/MEASURE  nats above the entropy of the data, where that is known
+
+KIND is that of `core.Likelihood` and says how log p is known: -(a lower bound of log p) lies above
+the true figure. MEASURE is that of x: a probability on "binary", "17-level" or "8-bit" values, or a
+"continuous" density. log_prob is repeated with several keys; with N examples and K keys
+
+    se^2 = Var_examples[mean over keys] / N + Var_keys[mean over examples] / K,
+
+whose second term sees noise that a key's examples share, such as that of an estimated normalizer.
+"""
+
+import math
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from genjax import core
+from genjax.data import bars, toys
+from genjax.evaluation import reference
+
+KEYS = 3  # of every likelihood that is not exact
+CHUNK = 100  # examples at once, padded: one compiled program whatever their number
+
+
+def likelihood(run: Any) -> reference.Metrics:
+  """Every likelihood of run.model on up to run.num test examples.
+
+  Raises core.UserError if the model has none.
+  """
+  if not getattr(run.model, "likelihoods", None):
+    raise core.UserError("metric 'likelihood': this model has none; expected a metric of samples")
+  n = min(run.num, len(run.data.splits["test"]["x"]))
+  batch, metrics = run.batch("test", n), {}
+  for name, (kind, log_prob) in run.model.likelihoods.items():
+    keys = jax.random.split(run.key(f"likelihood/{name}"), 1 if kind == core.EXACT else KEYS)
+    program = jax.jit(log_prob)
+    nats = -np.stack([over(run, program, batch, key) for key in keys])
+    where = f"{name}/{kind.replace(' ', '-')}/{measure(run.spec)}"
+    metrics |= rows(where, *estimate(nats), n, run)
+  return metrics
+
+
+def over(run: Any, program: Any, batch: dict[str, Any], key: jax.Array) -> np.ndarray:
+  """log_prob [N] of the examples of a batch, chunk by chunk; chunks differ in their key."""
+  n, values = len(batch["x"]), []
+  for i, start in enumerate(range(0, n, CHUNK)):
+    rows = np.minimum(np.arange(start, start + CHUNK), n - 1)  # the last one again, cut off below
+    chunk = {name: jnp.asarray(column[rows]) for name, column in batch.items()}
+    values.append(np.asarray(program(run.params, run.buffers, chunk, jax.random.fold_in(key, i))))
+  return np.concatenate(values)[:n].astype(np.float64)
+
+
+def estimate(nats: np.ndarray) -> tuple[float, float]:
+  """Mean and standard error, by the module's formula, of values [K, N] at K keys and N examples."""
+  keys, examples = nats.shape
+  variance = nats.mean(0).var(ddof=1) / examples if examples > 1 else math.nan
+  if keys > 1:
+    variance += nats.mean(1).var(ddof=1) / keys
+  return float(nats.mean()), float(np.sqrt(variance))
+
+
+def rows(where: str, nats: float, se: float, n: int, run: Any) -> reference.Metrics:
+  """The metrics of one likelihood."""
+  units = {"nats": (nats, se)}
+  if run.spec.levels:
+    dimension = math.prod(run.spec.shape) * math.log(2)
+    units["bits"] = (nats / dimension, se / dimension)
+  floor = entropy(run.data.name, run.spec)
+  if floor is not None:
+    units["regret"] = (nats - floor, se)
+  metrics = {}
+  for unit, (value, error) in units.items():
+    name = f"{unit}/{where}"
+    metrics |= {name: value, f"{name}/se": error, f"{name}/n": n}
+  if floor is not None:
+    metrics[f"nats/{where}/real"] = floor
+  return metrics
+
+
+def measure(spec: core.DataSpec) -> str:
+  """What a likelihood of x is a probability or density on."""
+  return {None: "continuous", 2: "binary", 256: "8-bit"}.get(spec.levels, f"{spec.levels}-level")
+
+
+def entropy(name: str, spec: core.DataSpec) -> float | None:
+  """Of the distribution that data set `name` is drawn from, in nats; None where unknown."""
+  if name in bars.KINDS:
+    return bars.Bars(kind=name, size=spec.shape[0]).entropy
+  return toys.SHAPES[name].entropy if name in toys.SHAPES else None

@@ -1,0 +1,139 @@
+"""The metrics by name: METRICS[name](run) -> {metric: number}.
+
+A run offers: num, how many examples to use; spec and data, a core.DataSpec and a sources.Dataset;
+samples(n), a dict of "x" as stored and, if conditioned, "label"; batch(split, n), the same for the
+model's eye; key(name), for evaluation alone; model, params and buffers.
+
+Every value has its reference beside it, see `reference`. In the names, NET is the feature net with
+the hash of its weights.
+
+    fd/NET                                   Fréchet distance, squared
+    kid/NET                                  kernel distance, squared, unbiased
+    precision, recall, density, coverage     all /NET; manifolds of 5 neighbours
+    legible/NET                              share that the net knows with probability > 0.9
+    agrees/NET                               share that the net takes for what was asked for
+    balance/NET                              KL(classes of samples || of training data), nats
+    rarest/NET                               share of the class that is found least often
+    nearest/median, nearest/copies           see `nearest`
+    modes/..., w2/...                        points, see `toys`
+    nats/..., bits/..., regret/...           see `likelihoods`
+"""
+
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from genjax import core
+from genjax.evaluation import distances, features, likelihoods, reference, toys
+
+CONFIDENT = 0.9
+TRAINING = 60_000  # most training examples that `nearest` searches
+
+
+class Seen(NamedTuple):
+  """Three sets of n images as a feature net sees them, each (features, probabilities)."""
+
+  net: features.FeatureNet
+  samples: tuple[np.ndarray, np.ndarray]
+  train: tuple[np.ndarray, np.ndarray]
+  test: tuple[np.ndarray, np.ndarray]
+  sets: reference.Sets
+
+
+def seen(run: Any) -> Seen:
+  """Raises core.UserError if the package has no net for these data."""
+  net, sets = features.load(run.data.name), reference.sets(run)
+  return Seen(net, *(net(s["x"], run.spec.levels) for s in sets[:3]), sets)
+
+
+def fd(run: Any) -> reference.Metrics:
+  """Fréchet distance to the test set."""
+  s = seen(run)
+  pair = tuple(distances.frechet(x, s.test[0]) for x, _ in (s.samples, s.train))
+  return reference.rows({f"fd/{s.net.id}": pair}, s.sets.n)
+
+
+def kid(run: Any) -> reference.Metrics:
+  """Kernel distance to the test set; may be negative."""
+  s = seen(run)
+  (value, se), (real, _) = (distances.kid(x, s.test[0]) for x, _ in (s.samples, s.train))
+  name = f"kid/{s.net.id}"
+  return reference.rows({name: (value, real)}, s.sets.n) | {f"{name}/se": se}
+
+
+def prdc(run: Any) -> reference.Metrics:
+  """Precision, recall, density and coverage with respect to the test set."""
+  s = seen(run)
+  value, real = (distances.prdc(x, s.test[0]) for x, _ in (s.samples, s.train))
+  return reference.rows({f"{k}/{s.net.id}": (value[k], real[k]) for k in value}, s.sets.n)
+
+
+def legible(run: Any) -> reference.Metrics:
+  """Share of samples with a confident class and, if a class was asked for, with that class.
+
+  The references are of test images, which the net has not learnt.
+  """
+  s = seen(run)
+  pair = tuple(np.mean(p.max(1) > CONFIDENT) for _, p in (s.samples, s.test))
+  values = {f"legible/{s.net.id}": pair}
+  if "label" in s.sets.samples:
+    asked = ((s.samples, s.sets.samples), (s.test, s.sets.test))
+    pair = tuple(np.mean(p.argmax(1) == data["label"]) for (_, p), data in asked)
+    values[f"agrees/{s.net.id}"] = pair
+  return reference.rows(values, s.sets.n)
+
+
+def balance(run: Any) -> reference.Metrics:
+  """Whether the classes occur as often as in the training data; references are of test images."""
+  s = seen(run)
+  found = [histogram(p) for _, p in (s.samples, s.test)]
+  wanted = np.bincount(run.data.splits["train"]["label"][:], minlength=len(found[0]))
+  values = {
+    f"balance/{s.net.id}": tuple(distances.divergence(h, wanted) for h in found),
+    f"rarest/{s.net.id}": tuple(h.min() / h.sum() for h in found),
+  }
+  return reference.rows(values, s.sets.n)
+
+
+def histogram(probabilities: np.ndarray) -> np.ndarray:
+  """How often each class is the likeliest, [classes]."""
+  return np.bincount(probabilities.argmax(1), minlength=probabilities.shape[1])
+
+
+def nearest(run: Any) -> reference.Metrics:
+  """Distance to the nearest training example, and the share of copies.
+
+  The distance is the root mean square over pixels, as a share of the grey range; for points it is
+  Euclidean. A sample is a copy if it is nearer than 99 % of the test examples.
+  """
+  sets = reference.sets(run)
+  train = reference.some({"x": run.data.splits["train"]["x"]}, TRAINING)
+  d, real = (
+    distances.nearest(flat(s["x"], run.spec), flat(train["x"], run.spec))
+    for s in (sets.samples, sets.test)
+  )
+  limit = np.quantile(real, 0.01)
+  values = {
+    "nearest/median": (np.median(d), np.median(real)),
+    "nearest/copies": (np.mean(d < limit), np.mean(real < limit)),
+  }
+  return reference.rows(values, sets.n)
+
+
+def flat(x: np.ndarray, spec: core.DataSpec) -> np.ndarray:
+  """Vectors [N, D] whose Euclidean distance is the one that `nearest` reports."""
+  x = x.reshape(len(x), -1).astype(np.float32)
+  return x / ((spec.levels - 1) * np.float32(x.shape[1]) ** 0.5) if spec.levels else x
+
+
+METRICS = {
+  "fd": fd,
+  "kid": kid,
+  "prdc": prdc,
+  "legible": legible,
+  "balance": balance,
+  "nearest": nearest,
+  "modes": toys.modes,
+  "w2": toys.w2,
+  "likelihood": likelihoods.likelihood,
+}

@@ -1,0 +1,60 @@
+"""Metrics of points, in the units of the data.
+
+modes    Of a mixture of separate Gaussians (PacGAN, Lin et al., 2018,
+         https://arxiv.org/abs/1712.04086): a sample is of high quality within three standard
+         deviations of the nearest mode, and a mode is covered if it has such a sample. The
+         divergence is KL(modes of the good samples || modes of the data). Modes and their common
+         standard deviation are those of the labelled training points.
+w2       Exact Wasserstein-2 distance, and its sliced form, to as many test points.
+"""
+
+from typing import Any
+
+import numpy as np
+
+from genjax import core
+from genjax.evaluation import distances, reference
+
+MIXTURES = ("8gaussians", "ring8", "grid25")
+LIMIT = 2_000  # points of an exact transport: about two seconds
+
+
+def modes(run: Any) -> reference.Metrics:
+  """modes/covered (a number), modes/good (a share), modes/divergence (nats, if any is good)."""
+  if run.data.name not in MIXTURES:
+    raise core.unknown("data for metric 'modes'", run.data.name, MIXTURES)
+  train = run.data.splits["train"]
+  centers, std = mixture(train["x"][:], train["label"][:])
+  weights = np.bincount(train["label"][:])
+  sets = reference.sets(run)
+  value, real = (quality(s["x"], centers, std, weights) for s in (sets.samples, sets.test))
+  return reference.rows({f"modes/{k}": (value[k], real[k]) for k in value}, sets.n)
+
+
+def mixture(x: np.ndarray, label: np.ndarray) -> tuple[np.ndarray, float]:
+  """Means [K, D] of the components of points x [N, D] and their common standard deviation."""
+  centers = np.stack([x[label == k].mean(0) for k in range(label.max() + 1)])
+  return centers, float((x - centers[label]).std())
+
+
+def quality(x: np.ndarray, centers: np.ndarray, std: float, weights: np.ndarray) -> dict:
+  """What `modes` reports of points [N, D]; there is no divergence without a good point."""
+  d = distances.squared(x, centers)
+  good = d.min(1) < (3 * std) ** 2
+  counts = np.bincount(d.argmin(1)[good], minlength=len(centers))
+  values = {"covered": (counts > 0).sum(), "good": good.mean()}
+  if good.any():
+    values["divergence"] = distances.divergence(counts, weights)
+  return values
+
+
+def w2(run: Any) -> reference.Metrics:
+  """w2/exact (of at most 2,000 points) and w2/sliced."""
+  if run.spec.kind != "points":
+    raise core.UserError(f"metric 'w2' measures points, not {run.spec.kind}; expected fd or kid")
+  sets = reference.sets(run)
+  x, train, test = (np.float64(s["x"]) for s in (sets.samples, sets.train, sets.test))
+  n = min(sets.n, LIMIT)
+  exact = [distances.wasserstein(a[:n], test[:n]) for a in (x, train)]
+  sliced = [distances.sliced(a, test) for a in (x, train)]
+  return reference.rows({"w2/exact": exact}, n) | reference.rows({"w2/sliced": sliced}, sets.n)

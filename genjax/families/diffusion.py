@@ -1,0 +1,124 @@
+"""Denoising diffusion (Ho, Jain & Abbeel 2020, arXiv:2006.11239) with any process and prediction.
+
+Training: a time t, noise eps, xt = alpha(t) x0 + sigma(t) eps, and the network's answer is compared
+with what it should have said (gaussian.py writes x0, eps, v and score as rows over the pair):
+
+    L = E_{t, eps} || out(xt, c_noise(t)) - (a(t) x0 + b(t) eps) ||^2 / D                    (1)
+
+With prediction "eps" this is the paper's L_simple, its eq. 14. Sampling: the answer is solved for
+the pair (x0, eps), and a solver walks it from t = 1 to t = 0. The loss is logged per noise level,
+"loss@t" being its mean over a bin of times around t.
+"""
+
+import dataclasses
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from genjax import core
+from genjax.processes import gaussian
+from genjax.samplers import solvers
+
+BINS = 8
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Diffusion:
+  """One group, "denoiser".
+
+  network: module (xt, c_noise(t), cond) -> [B, *event]. process: how data is corrupted.
+  sampler: solver that draws. prediction: "eps", "x0", "v" or "score".
+  stratified: the batch's times are spread evenly over (0, 1], not drawn independently.
+  clip: the predicted x0 is cut to the data's range while sampling.
+  Raises UserError for a prediction that the process cannot be solved for.
+  """
+
+  spec: core.DataSpec
+  network: Any
+  process: Any = gaussian.DDPM()
+  sampler: Any = solvers.Ancestral()
+  prediction: str = "eps"
+  stratified: bool = False
+  clip: bool = True
+  pretrained = ()
+
+  def __post_init__(self):
+    self.process.check(self.prediction)
+    self.process.grid(self.sampler.steps)
+
+  @property
+  def conditions(self) -> tuple[str, ...]:
+    return ("label",) if self.network.conditional else ()
+
+  @property
+  def objectives(self) -> tuple[core.Objective, ...]:
+    return (core.Objective("denoiser", ("denoiser",), self.loss),)
+
+  def init(self, key, batch, loaded):
+    x, t = batch["x"], jnp.ones(len(batch["x"]))
+    params, buffers = loaded.get("denoiser") or core.init(
+      self.network, key, x, t, self._cond(batch)
+    )
+    return {"denoiser": params}, {"denoiser": buffers}
+
+  def refresh(self, params, buffers, batch, key, step):
+    return params, buffers, {}
+
+  def loss(self, params, buffers, batch, key, step):
+    """Equation (1): mean squared error per dimension, mean over the batch."""
+    x0 = batch["x"]
+    t_key, eps_key, dropout_key = jax.random.split(key, 3)
+    t = self.process.snap(self._uniform(t_key, len(x0)))
+    alpha, sigma = self.process.coefficients(t)
+    eps = jax.random.normal(eps_key, x0.shape)
+    xt = gaussian.corrupt(x0, eps, alpha, sigma)
+    out, buffers = core.call(
+      self.network, "denoiser", params, buffers, xt, self.process.c_noise(t), self._cond(batch),
+      train=True, key=dropout_key,
+    )  # fmt: skip
+    target = gaussian.project(self.prediction, x0, eps, alpha, sigma)
+    loss = jnp.mean((out - target) ** 2, range(1, x0.ndim))  # [B]
+    return jnp.mean(loss), (buffers, _by_noise_level(loss, t))
+
+  def sample(self, params, buffers, keys, cond):
+    """keys [N] -> x [N, *event] in the data's range (if clipped)."""
+    return self.trajectory(params, buffers, keys, cond, 1)[-1]
+
+  def trajectory(self, params, buffers, keys, cond, frames):
+    """The same draw, seen at `frames` equally spaced steps: [frames, N, *event]."""
+    first, rest = jnp.unstack(jax.vmap(jax.random.split)(keys), axis=1)
+    x = core.draw(first, jax.random.normal, self.spec.shape)
+    grid = self.process.grid(self.sampler.steps)
+    field = self.field(params, buffers, cond)
+    return solvers.integrate(self.sampler, field, self.process, grid, x, rest, frames)
+
+  def field(self, params, buffers, cond) -> solvers.Field:
+    """What the network believes of (x0, eps) at (xt, t), t a scalar."""
+
+    def at(xt, t, memory):
+      alpha, sigma = self.process.coefficients(t)
+      times = jnp.broadcast_to(self.process.c_noise(t), len(xt))
+      out, _ = core.call(self.network, "denoiser", params, buffers, xt, times, cond)
+      x0, eps = gaussian.solve(self.prediction, out, xt, alpha, sigma)
+      if self.clip and self.spec.range:
+        x0 = jnp.clip(x0, *self.spec.range)
+      return x0, eps, memory
+
+    return solvers.Field(lambda x: (), at)
+
+  def _cond(self, batch):
+    return {name: batch[name] for name in self.conditions}
+
+  def _uniform(self, key, n):
+    if self.stratified:
+      return (jnp.arange(n) + jax.random.uniform(key, (n,))) / n
+    return jax.random.uniform(key, (n,))
+
+
+def _by_noise_level(loss, t):
+  """{"loss@t": mean loss of the examples whose time lies in the bin around t}."""
+  which = jnp.clip(jnp.ceil(t * BINS).astype(jnp.int32) - 1, 0, BINS - 1)
+  count = jnp.zeros(BINS).at[which].add(1.0)
+  mean = jnp.zeros(BINS).at[which].add(loss) / jnp.maximum(count, 1.0)
+  return {f"loss@{(i + 0.5) / BINS:g}": mean[i] for i in range(BINS)}

@@ -1,0 +1,72 @@
+"""Flags and wiring; nothing is decided here.
+
+    python -m genjax.main                                             lists the configurations
+    python -m genjax.main --config=configs/ddpm_mnist.py              trains, or goes on training
+    python -m genjax.main --config=FILE.py:ARG --config.steps=100     a variant, with other values
+    python -m genjax.main --mode=sample --workdir=runs/ddpm_mnist     looks at a finished run
+
+Mistakes give one line and exit code 2, divergence 3, an interrupt 75.
+"""
+
+import ast
+import pathlib
+import sys
+
+from absl import flags
+
+MODES = ("train", "sample", "evaluate", "report", "describe")
+FLAGS = flags.FlagValues()
+flags.DEFINE_string("config", "", "FILE.py[:ARG]; --config.a.b=v overrides a value", FLAGS)
+flags.DEFINE_string("workdir", "", "run directory [runs/<config>-<arg>-<overrides>]", FLAGS)
+flags.DEFINE_enum("mode", "train", MODES, "what to do", FLAGS)
+flags.DEFINE_integer("num", 64, "sample: how many", flag_values=FLAGS, lower_bound=1)
+flags.DEFINE_integer("seed", 0, "sample: of the draws", flag_values=FLAGS, lower_bound=0)
+flags.DEFINE_string("out", "", "sample: another folder than <workdir>/generated/...", FLAGS)
+flags.DEFINE_string("cache", "~/.cache/genjax", "of compiled programs, or 'off'", FLAGS)
+flags.DEFINE_bool("distributed", False, "join the other hosts (jax.distributed)", FLAGS)
+flags.DEFINE_bool("help", False, "this text", FLAGS)
+
+
+def listing() -> str:
+  """Every configuration with the first line of its docstring; reads them without running them."""
+  files = [path for path in sorted(pathlib.Path("configs").glob("*.py")) if path.stem != "base"]
+  docs = [ast.get_docstring(ast.parse(path.read_text())) or "" for path in files]
+  rows = [f"  {path!s:28} {doc.partition(chr(10))[0]}" for path, doc in zip(files, docs)]
+  return "\n".join(["python -m genjax.main --config=FILE, where FILE is one of", *rows])
+
+
+def main(argv: list[str]) -> int:
+  """Parses the command line and calls one function of run.py; returns the exit code."""
+  own = [arg for arg in argv[1:] if not arg.startswith("--config.")]
+  overrides = [arg.removeprefix("--config.") for arg in argv[1:] if arg.startswith("--config.")]
+  try:
+    stray = FLAGS([argv[0], *own])[1:]
+  except flags.Error as e:
+    return _fail(" ".join(str(e).split()))
+  if stray:
+    return _fail(f"unexpected argument {stray[0]!r}; flags are written --name=value")
+  if FLAGS.help:
+    print(__doc__, FLAGS.main_module_help(), sep="\n")
+    return 0
+  if not (FLAGS.config or FLAGS.workdir):
+    print(listing())
+    return 0
+  # Here, because they import jax: the list and --help answer at once.
+  from genjax import core, run
+  from genjax.training import loop
+
+  try:
+    return run.run_mode(FLAGS, overrides, argv) or 0
+  except core.UserError as e:
+    return _fail(str(e))
+  except loop.Diverged as e:
+    return _fail(str(e), 3)
+
+
+def _fail(message: str, code: int = 2) -> int:
+  print(f"genjax: {message}", file=sys.stderr)
+  return code
+
+
+if __name__ == "__main__":
+  sys.exit(main(sys.argv))

@@ -1,0 +1,40 @@
+"""Self-attention (Vaswani et al. 2017, arXiv:1706.03762) over the pixels of a feature map.
+
+attend(q, k, v) = softmax(q k^T / sqrt(d)) v          for each head, softmax over the keys
+"""
+
+from typing import Any
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+
+def attend(q: jax.Array, k: jax.Array, v: jax.Array) -> jax.Array:
+  """q [B, N, heads, d], k and v [B, M, heads, d] -> [B, N, heads, d]; the softmax is in float32."""
+  logits = jnp.einsum("bnhd,bmhd->bhnm", q / q.shape[-1] ** 0.5, k)
+  weights = jax.nn.softmax(logits.astype(jnp.float32), axis=-1).astype(v.dtype)
+  return jnp.einsum("bhnm,bmhd->bnhd", weights, v)
+
+
+class SelfAttention(nn.Module):
+  """x + attention among the pixels of the normalised x, [B, H, W, C] -> [B, H, W, C].
+
+  head_dim: channels of one head; it divides C.
+  groups: of the normalisation; it divides C.
+  dtype: of the computation; norm and softmax are in float32.
+  """
+
+  head_dim: int
+  groups: int
+  dtype: Any = jnp.float32
+
+  @nn.compact
+  def __call__(self, x: jax.Array) -> jax.Array:
+    b, h, w, c = x.shape
+    heads = (b, h * w, c // self.head_dim, self.head_dim)
+    dense = lambda name, **kwargs: nn.Dense(c, dtype=self.dtype, name=name, **kwargs)
+    y = nn.GroupNorm(self.groups, epsilon=1e-5, dtype=jnp.float32, name="norm")(x)
+    q, k, v = (dense(name)(y).reshape(heads) for name in ("query", "key", "value"))
+    y = attend(q, k, v).reshape(b, h, w, c)
+    return x + dense("out", kernel_init=nn.initializers.zeros)(y)

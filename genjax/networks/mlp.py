@@ -1,0 +1,70 @@
+"""The multilayer perceptron, for points, flattened images and codes, with or without time and label."""
+
+from typing import Any
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+from genjax import core
+from genjax.networks import embeddings
+
+ACTIVATIONS = {
+  "elu": nn.elu,
+  "gelu": nn.gelu,
+  "leaky_relu": lambda x: nn.leaky_relu(x, 0.2),
+  "relu": nn.relu,
+  "silu": nn.silu,
+  "softplus": nn.softplus,
+  "tanh": nn.tanh,
+}
+
+
+class MLP(nn.Module):
+  """net(x, t, cond, train): x [B, *event], flattened -> x's shape, or [B, out].
+
+  widths: of the hidden layers.
+  activation: a name of ACTIVATIONS.
+  batch_norm: normalise each hidden layer over the batch (collection "batch_stats").
+  out: number of outputs; 0 returns x's shape.
+  time_width: number of sinusoids of t [B] beside x in the input, even; unused without t.
+  conditional: add a learned embedding of cond["label"] to the first layer; see LabelEmbedding.
+  dtype: of the computation; parameters, norms and the result are float32.
+  spec: what the data is; needed where `conditional`.
+  """
+
+  widths: tuple[core.Size, ...] = (128, 128, 128)
+  activation: str = "silu"
+  batch_norm: bool = False
+  out: core.Count = 0
+  time_width: core.Size = 64
+  conditional: bool = False
+  dtype: Any = jnp.float32
+  spec: core.DataSpec | None = None
+
+  def __post_init__(self):
+    super().__post_init__()
+    if self.activation not in ACTIVATIONS:
+      raise core.unknown("activation", self.activation, ACTIVATIONS)
+
+  @nn.compact
+  def __call__(
+    self,
+    x: jax.Array,
+    t: jax.Array | None = None,
+    cond: dict[str, jax.Array] | None = None,
+    train: bool = False,
+  ) -> jax.Array:
+    h = x.reshape(len(x), -1)
+    size = h.shape[-1]
+    if t is not None:
+      h = jnp.concatenate([h, embeddings.sinusoids(t, self.time_width)], axis=-1)
+    for i, width in enumerate(self.widths):
+      h = nn.Dense(width, dtype=self.dtype)(h)
+      if i == 0 and self.conditional:
+        h += embeddings.LabelEmbedding(self.spec, width, self.dtype)(cond, len(x))
+      if self.batch_norm:
+        h = nn.BatchNorm(use_running_average=not train, momentum=0.9, dtype=jnp.float32)(h)
+      h = ACTIVATIONS[self.activation](h)
+    h = nn.Dense(self.out or size)(h)
+    return h if self.out else h.reshape(x.shape)

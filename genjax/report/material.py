@@ -1,0 +1,113 @@
+"""What a run directory holds, read once; whatever is absent is empty.
+
+    config.json   run.json   metrics.jsonl   eval.json
+    samples/step_<step>.png   generated/<name>/{grid.png, animation.gif, strip.png}
+
+A run that was killed may leave half a line in metrics.jsonl, and a resumed one logs some steps a
+second time: unreadable lines are counted and passed over, and of a step the later line stands.
+"""
+
+import json
+import math
+import os
+import pathlib
+import re
+from typing import Any, NamedTuple
+
+from genjax import core
+
+
+class Material(NamedTuple):
+  """One run.
+
+  curves: metric -> [(step, value)], finite values in the order of the steps.
+  levels: metric -> {number: [(step, value)]} of the names "metric@number".
+  samples: [(step, picture)]; generated: name -> {file name: path}.
+  unreadable: the number of lines of metrics.jsonl passed over, a cut last one aside.
+  """
+
+  workdir: pathlib.Path
+  config: dict[str, Any]
+  run: dict[str, Any]
+  evaluation: dict[str, Any]
+  curves: dict[str, list[tuple[int, float]]]
+  levels: dict[str, dict[float, list[tuple[int, float]]]]
+  samples: list[tuple[int, pathlib.Path]]
+  generated: dict[str, dict[str, pathlib.Path]]
+  unreadable: int
+
+
+def read(workdir: str | os.PathLike) -> Material:
+  """Reads a run directory; `core.UserError` if it is none, naming what is missing."""
+  workdir = pathlib.Path(workdir)
+  if not (workdir / "config.json").is_file():
+    missing = "holds no config.json" if workdir.is_dir() else "does not exist"
+    beside = sorted(p.parent.name for p in workdir.absolute().parent.glob("*/config.json"))
+    hint = f"; run directories beside it: {', '.join(beside[:5])}" if beside else ""
+    raise core.UserError(f"{workdir} is no run directory: it {missing}{hint}")
+  lines, unreadable = _lines(workdir / "metrics.jsonl")
+  curves, levels = _curves(lines)
+  steps = ((re.fullmatch(r"step_(\d+)", p.stem), p) for p in workdir.glob("samples/*.png"))
+  return Material(
+    workdir=workdir,
+    config=_object(workdir / "config.json"),
+    run=_object(workdir / "run.json"),
+    evaluation=_object(workdir / "eval.json"),
+    curves=curves,
+    levels=levels,
+    samples=sorted((int(m[1]), p) for m, p in steps if m),
+    generated={
+      d.name: {p.name: p for p in sorted(d.iterdir())}
+      for d in sorted(workdir.glob("generated/*/"))
+      if d.is_dir()
+    },
+    unreadable=unreadable,
+  )
+
+
+def _object(path: pathlib.Path) -> dict[str, Any]:
+  """The JSON object of a file, {} if there is no such file."""
+  try:
+    value = json.loads(path.read_text(encoding="utf-8"))
+  except FileNotFoundError:
+    return {}
+  except ValueError as e:
+    raise core.UserError(f"{path} is not JSON ({e})") from e
+  if not isinstance(value, dict):
+    raise core.UserError(f"{path} holds a {type(value).__name__}, expected an object")
+  return value
+
+
+def _lines(path: pathlib.Path) -> tuple[list[dict[str, Any]], int]:
+  """(the objects of a JSON-lines file by their steps, the number of unreadable lines)."""
+  text = path.read_text(encoding="utf-8", errors="replace") if path.is_file() else ""
+  merged, unreadable = {}, 0
+  lines = text.splitlines()
+  for i, line in enumerate(lines):
+    try:
+      value = json.loads(line)
+      step = int(value["step"])
+    except (ValueError, TypeError, KeyError, OverflowError):
+      unreadable += bool(line.strip()) and i < len(lines) - 1
+      continue
+    merged[step] = {**merged.get(step, {}), **value, "step": step}
+  return [merged[step] for step in sorted(merged)], unreadable
+
+
+def _curves(lines: list[dict[str, Any]]):
+  curves: dict[str, list] = {}
+  levels: dict[str, dict[float, list]] = {}
+  for line in lines:
+    for name, value in line.items():
+      numeric = isinstance(value, int | float) and not isinstance(value, bool)
+      if name in ("step", "time") or not numeric or not math.isfinite(value):
+        continue
+      metric, at, number = name.rpartition("@")
+      try:
+        points = levels.setdefault(metric, {}).setdefault(float(number), []) if at else None
+      except ValueError:  # an "@" that no number follows is part of the name
+        points = None
+      if points is None:
+        points = curves.setdefault(name, [])
+      points.append((line["step"], float(value)))
+  return curves, levels

@@ -1,0 +1,211 @@
+"""A configuration made into objects (`assemble`), and with its trained parameters (`Run`).
+
+A `Run` is what metrics, pictures and the report see: model, averaged parameters, data and samples,
+each made once. Samples are drawn by one function in chunks of one fixed size: sample i is a pure
+function of (seed, i), bitwise the same for any number of them.
+"""
+
+import dataclasses
+import functools
+import pathlib
+import zlib
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+
+from genjax import config as config_lib
+from genjax import core, registry
+from genjax.data import pipeline, sources, transforms
+from genjax.training import averages, checkpoints, sharding
+from genjax.training import step as step_lib
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Setup:
+  """Everything that a configuration describes, built.
+
+  averages: {average: decay of the step}; averaged: {average: its groups}.
+  """
+
+  config: Mapping[str, Any]
+  source: sources.Source
+  data: sources.Dataset
+  model: core.GenerativeModel
+  optimizers: Mapping[str, optax.GradientTransformation]
+  averages: Mapping[str, averages.Average]
+  averaged: Mapping[str, tuple[str, ...]]
+
+  @functools.cached_property
+  def pipeline(self) -> pipeline.Pipeline:
+    """The training batches."""
+    return pipeline.Pipeline(
+      self.data, self.source, "train", self.config["batch"], self.config["seed"]
+    )
+
+  def _initial(self, batch, loaded):
+    return step_lib.initial_state(
+      self.model, self.optimizers, self.averaged, batch, self.config["seed"], loaded
+    )
+
+  def initial(self, batch: core.Batch, over, loaded: Mapping[str, tuple]) -> core.TrainState:
+    """The state of step 0 on every device."""
+    return jax.jit(self._initial, out_shardings=sharding.replicated(over))(batch, dict(loaded))
+
+  def abstract(self, batch: core.Batch, over) -> core.TrainState:
+    """Its shapes, dtypes and sharding; nothing is computed."""
+    shapes = jax.eval_shape(lambda batch: self._initial(batch, {}), batch)
+    where = sharding.replicated(over)
+    return jax.tree.map(lambda a: jax.ShapeDtypeStruct(a.shape, a.dtype, sharding=where), shapes)
+
+  @functools.cached_property
+  def sample(self):
+    """model.sample under jit: compiled once, for whatever parameters."""
+    return jax.jit(self.model.sample)
+
+  @functools.cached_property
+  def trajectory(self):
+    """model.trajectory under jit; the number of frames is static."""
+    return jax.jit(self.model.trajectory, static_argnums=4)
+
+
+def assemble(config: Mapping[str, Any]) -> Setup:
+  """Builds a complete configuration. UserError for what does not fit together."""
+  source = registry.build("data", config["data"], {})
+  data = source.load()
+  given = {
+    "spec": data.spec,
+    "total_steps": config["steps"],
+    "dtype": jnp.dtype(config["dtype"]),
+  }
+  model = registry.build("model", config["model"], given)
+  updates = step_lib.updates(model, config["steps"])
+  for group in config["optim"]:
+    if group not in updates:
+      raise core.unknown("group in optim", group, updates or ("no group has an objective",))
+  for group in updates:
+    if group not in config["optim"]:
+      raise core.UserError(f"optim.{group} is missing: the model trains the group {group!r}")
+  for group in model.pretrained:
+    if group not in config["load"]:
+      raise core.UserError(f"load.{group} is missing: the model needs that group trained before")
+  rules = {g: registry.build("optim", config["optim"][g], {}, f"optim.{g}") for g in updates}
+  profiles = {name: averages.Average(**fields) for name, fields in config["ema"].items()}
+  return Setup(
+    config=config,
+    source=source,
+    data=data,
+    model=model,
+    optimizers={g: rule.rule(updates[g]) for g, rule in rules.items()},
+    averages=profiles,
+    averaged={name: a.groups or tuple(updates) for name, a in profiles.items()},
+  )
+
+
+class Run:
+  """A model with its parameters, as metrics and pictures see it.
+
+  step: of the parameters; num: how many samples metrics look at.
+  """
+
+  def __init__(self, setup: Setup, params: core.Params, buffers: core.Buffers, step: int):
+    self.setup, self.params, self.buffers, self.step = setup, params, buffers, step
+    self.config, self.model, self.data = setup.config, setup.model, setup.data
+    self.spec, self.num = setup.data.spec, setup.config["num"]
+    self._samples = {}
+
+  @classmethod
+  def of_state(cls, setup: Setup, state: core.TrainState) -> "Run":
+    """With the average that config.eval_ema names in the place of the raw parameters."""
+    average = setup.config["eval_ema"]
+    params = {**state.params, **(state.ema[average] if average else {})}
+    return cls(setup, params, state.buffers, int(state.step))
+
+  @classmethod
+  def open(cls, workdir: pathlib.Path, config: Mapping[str, Any] | None = None) -> "Run":
+    """Of a run directory's newest checkpoint; `config` in the place of its own where given."""
+    config = config or config_lib.from_run(workdir)[0]
+    setup = assemble(config)
+    return cls.of_state(setup, restore(setup, workdir))
+
+  def key(self, name: str) -> jax.Array:
+    """A key for one use in evaluation, never of the training stream."""
+    return jax.random.fold_in(jax.random.key(self.config["seed"]), zlib.crc32(name.encode()))
+
+  def batch(self, split: str, n: int | None = None) -> core.Batch:
+    """The first n examples of a split, as models see them."""
+    size = len(self.data.splits[split]["x"])
+    return next(self.setup.pipeline.sequential(split, min(n or size, size)))
+
+  def samples(self, n: int) -> dict[str, np.ndarray]:
+    """The first n samples of seed 0: "x" in stored units and the conditions it was drawn for."""
+    if n not in self._samples:
+      parts = list(self.chunks(0, n))
+      self._samples[n] = {k: np.concatenate([p[k] for p in parts]) for k in parts[0]}
+    return self._samples[n]
+
+  def chunks(self, seed: int, num: int) -> Iterator[dict[str, np.ndarray]]:
+    """Samples 0 ... num - 1 of a seed, `sample_batch` at a time."""
+    size = self.config["sample_batch"]
+    for first in range(0, num, size):
+      keys, cond = self._inputs(seed, first)
+      x = self.setup.sample(self.params, self.buffers, keys, cond)
+      part = {"x": self.stored(_local(x)), **{k: _local(v) for k, v in cond.items()}}
+      yield {k: v[: num - first] for k, v in part.items()}
+
+  def trajectory(self, seed: int, num: int, frames: int) -> np.ndarray:
+    """[frames, num, *event] of the first chunk, in stored units; its last frame are its samples."""
+    keys, cond = self._inputs(seed, 0)
+    film = self.setup.trajectory(self.params, self.buffers, keys, cond, frames)
+    return self.stored(_local(film)[:, :num])
+
+  def _inputs(self, seed, first):
+    """Keys and conditions of one chunk, cut over the devices."""
+    index = first + np.arange(self.config["sample_batch"])
+    root = jax.random.key(seed)
+    keys = jax.vmap(lambda i: jax.random.fold_in(root, i))(jnp.asarray(index, jnp.uint32))
+    cond = {name: jnp.asarray(index % self.spec.classes) for name in self.model.conditions}
+    return jax.device_put((keys, cond), sharding.batched(sharding.mesh()))
+
+  def stored(self, x: np.ndarray) -> np.ndarray:
+    """Model units to those of the data's columns: uint8 levels, or float32 as it is."""
+    if self.spec.levels and self.spec.range:
+      return transforms.quantize(x, self.spec.levels, self.spec.range)
+    return np.asarray(x, np.float32)
+
+
+def restore(setup: Setup, workdir: pathlib.Path) -> core.TrainState:
+  """The newest checkpoint of a run directory, on every device."""
+  like = setup.abstract(setup.pipeline.at(0), sharding.mesh())
+  return checkpoints.Checkpoints(workdir).restore(like)
+
+
+def load_group(where: str) -> tuple[Any, Any]:
+  """(params, buffers) of "runs/NAME:group", averaged, or "runs/NAME:group@raw"."""
+  path, _, group = where.rpartition(":")
+  group, _, raw = group.partition("@")
+  if raw not in ("", "raw"):
+    raise core.UserError(f"load: {where!r} ends in @{raw}, expected @raw or nothing")
+  workdir = pathlib.Path(path)
+  if not (workdir / "config.json").is_file():
+    raise core.UserError(
+      f"load: there is no run {path or where!r}; make it with: python -m genjax.main "
+      f"--config=configs/{workdir.name}.py"
+    )
+  config = config_lib.from_run(workdir)[0]
+  run = Run.open(workdir, {**config, "eval_ema": ""} if raw else config)
+  if group not in run.params:
+    raise core.unknown(f"group in {path}", group, run.params)
+  return run.params[group], run.buffers.get(group, {})
+
+
+def _local(x: jax.Array) -> np.ndarray:
+  """All of an array that may be spread over hosts."""
+  if jax.process_count() == 1:
+    return np.asarray(x)
+  from jax.experimental import multihost_utils
+
+  return multihost_utils.process_allgather(x, tiled=True)

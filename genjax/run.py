@@ -1,0 +1,327 @@
+"""One function a --mode: the only place that joins training, evaluation, data and report.
+
+train      from configuration to a finished run directory, or on from where it was interrupted
+sample     pictures and arrays of a run's samples
+evaluate   the configured metrics on its newest checkpoint -> eval.json
+report     the run as one HTML page -> report.html
+describe   what would be trained: parameters, FLOPs, abilities, shapes; nothing is written
+"""
+
+import itertools
+import json
+import math
+import os
+import pathlib
+import shlex
+import shutil
+from collections.abc import Mapping
+from typing import Any
+
+import jax
+import numpy as np
+
+from genjax import config as config_lib
+from genjax import core, restored
+from genjax.evaluation import metrics as metric_table
+from genjax.report import page, pictures
+from genjax.training import checkpoints, loop, provenance, sharding, writers
+from genjax.training import step as step_lib
+
+# What a resumed run may change: how long, how often it looks, and how it draws.
+RESUMABLE = (
+  "steps", "log_every", "sample_every", "evaluate_every", "save_every", "keep", "milestone_every",
+  "sample_batch", "samples", "metrics", "num", "eval_ema", "model.sampler",
+)  # fmt: skip
+# What the modes that only look may override.
+VIEW = ("sample_batch", "samples", "metrics", "num", "eval_ema", "load", "model.sampler",
+        "model.guidance")  # fmt: skip
+SHARD = 10_000  # samples in one file
+FRAMES = 40  # of an animation
+INTERRUPTED = 75  # the exit code that says: run me again
+
+
+def run_mode(flags, overrides: list[str], argv: list[str]) -> int | None:
+  """Calls the function of flags.mode; returns the exit code, None for 0."""
+  if flags.distributed:
+    jax.distributed.initialize()
+  if flags.cache != "off":
+    jax.config.update("jax_compilation_cache_dir", os.path.expanduser(flags.cache))
+  workdir = pathlib.Path(flags.workdir or config_lib.workdir(flags.config, overrides))
+  new = flags.mode == "train" or (flags.mode == "describe" and flags.config)
+  if new and flags.config:
+    config, values = config_lib.from_file(flags.config, overrides)
+  else:
+    config, values = config_lib.from_run(workdir, overrides)
+  if not new:
+    check_view(values)
+  if flags.mode == "train":
+    return train(config, workdir, values, shlex.join(["python", "-m", "genjax.main", *argv[1:]]))
+  if flags.mode == "evaluate":
+    return evaluate(config, workdir)
+  if flags.mode == "describe":
+    return print(describe(config))
+  if flags.mode == "report":
+    return print(report(workdir))
+  out = pathlib.Path(flags.out) if flags.out else None
+  return print(sample(config, workdir, flags.num, flags.seed, out))
+
+
+def train(
+  config: Mapping[str, Any], workdir: pathlib.Path, overrides: Mapping[str, Any], command: str
+) -> int | None:
+  """Trains, or resumes; ends with samples, metrics and the report in the run directory.
+
+  Returns 75 if it was interrupted. Raises UserError before anything is written, loop.Diverged
+  after the last good state has been saved.
+  """
+  console = writers.Console()
+  setup = restored.assemble(config)
+  sharding.check("batch", config["batch"], config["accumulate"])
+  _check_metrics(config)
+  saved = checkpoints.Checkpoints(workdir, config["keep"], config["milestone_every"])
+  start = _resume(workdir, config, saved, console)
+  over = sharding.mesh()
+  batch_at = lambda step: sharding.place(
+    setup.pipeline.at(step, sharding.rows(config["batch"])), over
+  )
+  if start is None:
+    loaded = {group: restored.load_group(where) for group, where in config["load"].items()}
+    state = setup.initial(batch_at(0), over, loaded)
+  else:
+    state = saved.restore(setup.abstract(batch_at(0), over))
+    if int(state.halted) >= 0:
+      raise core.UserError(f"{workdir} diverged at step {int(state.halted)}; start anew elsewhere")
+  if int(state.step) >= config["steps"]:
+    console.say(f"{workdir} is finished: {int(state.step)} of {config['steps']} steps")
+    return None
+  _open(workdir, config, setup, state, overrides, command, console)
+  _banner(setup, state, workdir, console)
+  with loop.Interrupt() as interrupt:
+    state = _fit(setup, state, batch_at, over, workdir, saved, console, interrupt)
+  if int(state.step) < config["steps"]:
+    console.say(f"stopped by {interrupt.name} at step {int(state.step)}; go on with:\n  {command}")
+    return INTERRUPTED
+  run = restored.Run.of_state(setup, state)
+  _generate(run, workdir / "generated" / "seed0_num64", 0, config["samples"])
+  _evaluate(run, workdir, console)
+  if console.main:
+    console.say(f"report     {page.write(workdir)}")
+  return None
+
+
+def _fit(setup, state, batch_at, over, workdir, saved, console, interrupt):
+  """The loop with its hooks; saves the last good state however it ends."""
+  config = setup.config
+  step_fn = loop.compiled(setup.model, setup.optimizers, setup.averages, config["accumulate"], over)
+  metrics = writers.Metrics(workdir, int(state.step), config["steps"], console)
+
+  def look(step, state):
+    run = restored.Run.of_state(setup, state)
+    samples = run.samples(config["samples"])
+    if console.main:
+      name = f"step_{step:08d}.png"
+      pictures.save_png(workdir / "samples" / name, _picture(run, samples["x"]))
+
+  hooks = (
+    (config["save_every"], lambda step, state: saved.save(state)),
+    (config["sample_every"], look),
+    (
+      config["evaluate_every"],
+      lambda step, state: _evaluate(restored.Run.of_state(setup, state), workdir, console),
+    ),
+  )
+  try:
+    log = (config["log_every"], metrics.write)
+    state = loop.fit(setup.model, step_fn, state, batch_at, config["steps"], log, hooks, interrupt)
+    saved.save(state)
+  except loop.Diverged as e:
+    saved.save(e.state)
+    raise
+  finally:
+    seconds = metrics.seconds
+    metrics.close()
+    saved.close()
+  if console.main:
+    _note(workdir, seconds=round(seconds, 1), steps=int(state.step))
+  return state
+
+
+def sample(
+  config: Mapping[str, Any], workdir: pathlib.Path, num: int, seed: int, out: pathlib.Path | None
+) -> pathlib.Path:
+  """Writes grid.png, samples.npz and animation.gif of samples 0 ... num - 1 of a seed."""
+  run = restored.Run.open(workdir, config)
+  folder = out or workdir / "generated" / f"seed{seed}_num{num}"
+  return _generate(run, folder, seed, num)
+
+
+def evaluate(config: Mapping[str, Any], workdir: pathlib.Path) -> None:
+  """Writes the configured metrics to eval.json."""
+  _check_metrics(config)
+  _evaluate(restored.Run.open(workdir, config), workdir, writers.Console())
+
+
+def report(workdir: pathlib.Path) -> pathlib.Path:
+  """Writes report.html."""
+  return page.write(workdir)
+
+
+def describe(config: Mapping[str, Any]) -> str:
+  """Parameters by module, FLOPs of a step, abilities, shapes of a batch."""
+  setup = restored.assemble(config)
+  over = sharding.mesh()
+  batch = setup.pipeline.at(0)
+  state = setup.abstract(batch, over)
+  lines = [f"data       {setup.data.origin}"]
+  lines += [f"batch      {k}: {v.dtype}{list(v.shape)}" for k, v in batch.items()]
+  for group, tree in state.params.items():
+    rows = {}
+    for path, leaf in jax.tree_util.tree_leaves_with_path(tree):
+      name = "/".join(str(getattr(k, "key", getattr(k, "name", k))) for k in path[:-1])
+      rows[name or "."] = rows.get(name or ".", 0) + leaf.size
+    lines += [f"{group}  {sum(rows.values()):,} parameters"]
+    lines += [f"  {name:40} {size:>12,}" for name, size in rows.items()]
+  step_fn = loop.compiled(setup.model, setup.optimizers, setup.averages, config["accumulate"], over)
+  for due in sorted({step_lib.due_at(setup.model, step) for step in range(config["steps"])}):
+    names = " + ".join(setup.model.objectives[i].name for i in due) or "refresh"
+    cost = step_fn.lower(state, batch, due=due).cost_analysis()
+    lines += [f"step       {names}: {(cost or {}).get('flops', math.nan):.4g} FLOPs"]
+  return "\n".join([*lines, f"abilities  {', '.join(abilities(setup.model))}"])
+
+
+def abilities(model: core.GenerativeModel) -> list[str]:
+  """What a model can do beyond being trained; likelihoods with their kinds."""
+  names = ("sample", "trajectory", "encode", "decode", "reconstruct", "infill", "score", "energy",
+           "classify")  # fmt: skip
+  likelihoods = getattr(model, "likelihoods", {})
+  return [n for n in names if hasattr(model, n)] + [
+    f"log_prob[{name}: {likelihood.kind}]" for name, likelihood in likelihoods.items()
+  ]
+
+
+def _resume(workdir, config, saved, console) -> int | None:
+  """The step to go on from. UserError if the directory holds a run of another configuration."""
+  if not (workdir / "config.json").is_file():
+    if workdir.exists() and any(workdir.iterdir()):
+      raise core.UserError(f"{workdir} is not empty and holds no run; choose another --workdir")
+    return None
+  old = config_lib.from_run(workdir)[0]
+  changes = config_lib.difference(old, config)
+  fixed = {k: v for k, v in changes.items() if not _within(k, RESUMABLE)}
+  if fixed:
+    listed = ", ".join(f"{k}: {a!r} there, {b!r} now" for k, (a, b) in list(fixed.items())[:5])
+    raise core.UserError(
+      f"{workdir} holds a run of another configuration ({listed}); use --workdir"
+    )
+  for key, (before, now) in changes.items():
+    console.say(f"resumed with {key}={now!r} (was {before!r})")
+  return saved.latest()
+
+
+def _within(key: str, allowed: tuple[str, ...]) -> bool:
+  return any(key == name or key.startswith(name + ".") for name in allowed)
+
+
+def check_view(overrides: Mapping[str, Any]) -> None:
+  """UserError for an override that would make another model of a finished run."""
+  for key in overrides:
+    if not _within(key, VIEW):
+      raise core.UserError(f"{key} belongs to training; here one may override: {', '.join(VIEW)}")
+
+
+def _check_metrics(config):
+  for name in config["metrics"]:
+    if name not in metric_table.METRICS:
+      raise core.unknown("metric", name, metric_table.METRICS)
+
+
+def _open(workdir, config, setup, state, overrides, command, console):
+  """The first files of a run directory, once nothing can be refused any more."""
+  if console.main:
+    writers.write_json(workdir / "config.json", config)
+    count = lambda tree: sum(a.size for a in jax.tree.leaves(tree))
+    parameters = {group: count(tree) for group, tree in state.params.items()}
+    facts = provenance.facts(setup.data, parameters, overrides, command)
+    writers.write_json(workdir / "run.json", {"name": workdir.name, **facts})
+    console.open(workdir)
+
+
+def _banner(setup, state, workdir, console):
+  device = jax.devices()[0]
+  total = sum(a.size for a in jax.tree.leaves(state.params))
+  steps = f"{int(state.step)} of {setup.config['steps']}"
+  console.say(
+    f"devices    {jax.device_count()} x {device.device_kind} ({device.platform})\n"
+    f"parameters {total:,} in {', '.join(state.params)}\n"
+    f"data       {setup.data.origin}\n"
+    f"step       {steps}, batch {setup.config['batch']}\n"
+    f"workdir    {workdir}\n"
+    f"cache      {jax.config.jax_compilation_cache_dir or 'off'}"
+  )
+
+
+def _note(workdir, **facts):
+  """Adds to run.json."""
+  run = json.loads((workdir / "run.json").read_text())
+  writers.write_json(workdir / "run.json", {**run, **facts})
+
+
+def _evaluate(run, workdir, console):
+  """The configured metrics -> eval.json and the console."""
+  if not run.config["metrics"]:
+    return
+  values = {}
+  for name in run.config["metrics"]:
+    values |= metric_table.METRICS[name](run)
+  facts = {"step": run.step, "average": run.config["eval_ema"] or "raw", "num": run.num, "seed": 0}
+  if console.main:
+    writers.write_json(workdir / "eval.json", {**facts, "metrics": values})
+    console.say("\n".join(f"{name:40} {value:.4g}" for name, value in values.items()))
+
+
+def _generate(run, folder: pathlib.Path, seed: int, num: int) -> pathlib.Path:
+  """The files of --mode=sample, made beside their place and moved there whole."""
+  sharding.check("sample_batch", run.config["sample_batch"])
+  main, part = jax.process_index() == 0, folder.with_name(f".{folder.name}.part")
+  if main:
+    shutil.rmtree(part, ignore_errors=True)
+    part.mkdir(parents=True)
+  for i, arrays in enumerate(_shards(run.chunks(seed, num), run.config["sample_batch"])):
+    if main:
+      name = "samples.npz" if num <= SHARD else f"samples_{i:05d}.npz"
+      np.savez_compressed(part / name, **arrays)
+      if i == 0:
+        shown = arrays["x"][: run.config["samples"]]
+        pictures.save_png(part / "grid.png", _picture(run, shown))
+  if hasattr(run.model, "trajectory"):
+    shown = min(num, run.config["samples"], run.config["sample_batch"])
+    film = run.trajectory(seed, shown, FRAMES)
+    if main:
+      frames = np.stack([_picture(run, frame) for frame in film])
+      pictures.save_gif(part / "animation.gif", frames)
+      pictures.save_png(part / "strip.png", _strip(run, film))
+  if main:
+    shutil.rmtree(folder, ignore_errors=True)
+    part.replace(folder)
+  return folder
+
+
+def _shards(chunks, size):
+  """Chunks of samples joined into files of about SHARD, so that memory does not grow with num."""
+  while parts := list(itertools.islice(chunks, max(1, SHARD // size))):
+    yield {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+
+
+def _picture(run, x: np.ndarray) -> np.ndarray:
+  """Samples [N, *event] in stored units as one image, uint8 [H, W, C]."""
+  if run.spec.kind == "points":
+    reference = run.data.splits["valid"]["x"][:1000]
+    return pictures.scatter(x, reference, pictures.box(reference))
+  return pictures.grid(x, columns=8, levels=run.spec.levels)
+
+
+def _strip(run, film: np.ndarray) -> np.ndarray:
+  """A film [frames, N, *event] as one image, time running to the right."""
+  if run.spec.kind == "points":
+    return pictures.scatter(film[pictures.spread(len(film), 6)], limits=pictures.box(film[-1]))
+  return pictures.strip(film, rows=6, columns=12, levels=run.spec.levels)

@@ -1,0 +1,100 @@
+"""Solvers: one step from xt at time t to xs at time s < t, over a field, and the loop over a grid.
+
+A field is what a family makes of its network, guidance and clipping; no solver knows of them:
+
+    start(xt) -> memory                          self-conditioning, momentum; () if there is none
+    at(xt, t, memory) -> (x0, eps, memory)       the pair that the field believes in
+
+A solver has `start(xt) -> history` and `step`; it uses the pair as given. `integrate` walks an
+explicit grid of times: step i + 1 starts exactly where step i ended, and the last ends at the
+grid's last time, 0, where sigma = 0 and no noise is left.
+
+    DDIM(eta)   xs = alpha_s x0 + sqrt(sigma_s^2 - w^2) eps + w z,                            (1)
+                w = eta sigma_s/sigma_t sqrt(1 - alpha_t^2/alpha_s^2)     Song et al. 2021, eq. 12, 16
+    ancestral   z-noise around the mean of q(xs | xt, x0), with r = alpha_t/alpha_s,
+                beta = sigma_t^2 - r^2 sigma_s^2,                                            (2)
+                mean = (r sigma_s^2 xt + alpha_s beta x0) / sigma_t^2,
+                variance = beta sigma_s^2/sigma_t^2 ("posterior") or beta ("upper")   Ho et al. 2020
+"""
+
+import dataclasses
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from genjax import core
+
+
+class Field(NamedTuple):
+  """See the module docstring."""
+
+  start: Callable[[jax.Array], Any]
+  at: Callable[[jax.Array, jax.Array, Any], tuple[jax.Array, jax.Array, Any]]
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class DDIM:
+  """Equation (1). steps: of the grid; eta: 0 deterministic ... 1 the posterior's noise."""
+
+  steps: core.Size = 50
+  eta: core.Fraction = 0.0
+
+  def start(self, xt):
+    return ()
+
+  def step(self, field, process, xt, t, s, z, memory, history):
+    (alpha_t, sigma_t), (alpha_s, sigma_s) = process.coefficients(t), process.coefficients(s)
+    x0, eps, memory = field.at(xt, t, memory)
+    w = self.eta * sigma_s / sigma_t * jnp.sqrt(jnp.maximum(1 - (alpha_t / alpha_s) ** 2, 0))
+    xs = alpha_s * x0 + jnp.sqrt(jnp.maximum(sigma_s**2 - w**2, 0)) * eps + w * z
+    return xs, memory, history
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Ancestral:
+  """Equation (2). variance: "posterior" (of x0 known) or "upper" (of x0 ~ N(0, I))."""
+
+  steps: core.Size = 1000
+  variance: str = "posterior"
+
+  def __post_init__(self):
+    if self.variance not in ("posterior", "upper"):
+      raise core.unknown("variance", self.variance, ("posterior", "upper"))
+
+  def start(self, xt):
+    return ()
+
+  def step(self, field, process, xt, t, s, z, memory, history):
+    (alpha_t, sigma_t), (alpha_s, sigma_s) = process.coefficients(t), process.coefficients(s)
+    x0, _, memory = field.at(xt, t, memory)
+    r = alpha_t / alpha_s
+    beta = sigma_t**2 - (r * sigma_s) ** 2
+    mean = (r * sigma_s**2 * xt + alpha_s * beta * x0) / sigma_t**2
+    variance = beta * (sigma_s**2 / sigma_t**2 if self.variance == "posterior" else s > 0)
+    return mean + jnp.sqrt(variance) * z, memory, history
+
+
+def integrate(solver, field, process, grid: np.ndarray, x: jax.Array, keys: jax.Array, frames: int):
+  """Runs the solver over `grid` from x [N, *event] at grid[0] -> [frames, N, *event].
+
+  keys [N]: example i draws its noise from keys[i] alone. The frames are equally spaced in the grid
+  and the last is the result; memory does not grow with the number of steps.
+  """
+  steps = len(grid) - 1
+  slots = jnp.asarray(np.arange(steps) * frames // steps)  # the last step of a slot stays in it
+
+  def body(carry, inputs):
+    xt, memory, history, film = carry
+    i, t, s, slot = inputs
+    z = core.draw(jax.vmap(jax.random.fold_in, (0, None))(keys, i), jax.random.normal, x.shape[1:])
+    xt, memory, history = solver.step(field, process, xt, t, s, z, memory, history)
+    film = jax.lax.dynamic_update_index_in_dim(film, xt, slot, 0)
+    return (xt, memory, history, film), None
+
+  times = jnp.asarray(grid, jnp.float32)
+  carry = x, field.start(x), solver.start(x), jnp.zeros((frames, *x.shape), x.dtype)
+  (*_, film), _ = jax.lax.scan(body, carry, (jnp.arange(steps), times[:-1], times[1:], slots))
+  return film

@@ -1,0 +1,159 @@
+"""The loop: batches in, updates, and hooks at their cadence. It knows no family and writes no file.
+
+Nothing waits for the device between two log lines: metrics stay there until they are logged, and a
+step that is not finite halts in the graph (step.py), so the host finds out when it next looks.
+"""
+
+import functools
+import queue
+import signal
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
+
+import jax
+import numpy as np
+
+from genjax import core
+from genjax.training import sharding
+from genjax.training import step as step_lib
+
+Hook = tuple[int, Callable[[int, core.TrainState], None]]  # (every, function(step, state))
+
+
+class Diverged(Exception):
+  """The first step whose metrics were not finite, and their names."""
+
+  def __init__(self, step: int, names: Sequence[str]):
+    super().__init__(
+      f"diverged at step {step}: {', '.join(names)} not finite; the state before it is saved"
+    )
+    self.step, self.names = step, tuple(names)
+
+
+class Interrupt:
+  """Turns the first SIGTERM or Ctrl-C into a flag, read between steps; the second one kills."""
+
+  def __init__(self):
+    self.name = ""
+
+  def __enter__(self):
+    self.before = {s: signal.signal(s, self._note) for s in (signal.SIGTERM, signal.SIGINT)}
+    return self
+
+  def __exit__(self, *_):
+    for number, handler in self.before.items():
+      signal.signal(number, handler)
+
+  def _note(self, number, _):
+    self.name = signal.Signals(number).name
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+
+  def everywhere(self, step: int) -> bool:
+    """Whether to stop now: all hosts must answer alike, so they agree on the flag."""
+    if jax.process_count() == 1:
+      return bool(self.name)
+    from jax.experimental import multihost_utils
+
+    flags = multihost_utils.process_allgather(np.array(bool(self.name)))
+    return bool(np.any(flags))
+
+
+def compiled(model, optimizers, averages, accumulate: int, over) -> Callable:
+  """`train_step` under jit: (state, batch, due) -> (state, metrics); the state is donated."""
+  step = functools.partial(step_lib.train_step, model, optimizers, averages, accumulate=accumulate)
+  whole = sharding.replicated(over)
+  return jax.jit(step, static_argnames="due", donate_argnums=0, out_shardings=(whole, whole))
+
+
+def fit(
+  model: core.GenerativeModel,
+  step_fn: Callable,
+  state: core.TrainState,
+  batch_at: Callable[[int], core.Batch],
+  steps: int,
+  log: tuple[int, Callable[[int, Mapping[str, float]], None]],
+  hooks: Sequence[Hook],
+  interrupt: Interrupt,
+) -> core.TrainState:
+  """Trains from `state.step` to `steps`, or until interrupted.
+
+  step_fn: of `compiled`. batch_at: step -> placed batch, pure. log: (every, write(step, metrics)),
+  the metrics being means since the last line. Hooks also run after the last step; a cadence of 0
+  is never. Raises Diverged with `state` in its attribute `state`: the last good one.
+  """
+  start, recent = int(state.step), []
+  batches = ahead(batch_at, range(start, steps))
+  for step, batch in zip(range(start, steps), batches):
+    state, metrics = step_fn(state, batch, due=step_lib.due_at(model, step))
+    recent.append(metrics)
+    done, end = step + 1, step + 1 == steps
+    due = [hook for every, hook in hooks if every and (done % every == 0 or end)]
+    logging = done % log[0] == 0 or end
+    if logging or due:
+      _check(state, step_fn, batch_at, model)
+    if logging:
+      log[1](done, mean(recent))
+      recent = []
+    for hook in due:
+      hook(done, state)
+    if (logging or jax.process_count() == 1) and interrupt.everywhere(done):
+      break
+  batches.close()
+  return state
+
+
+def _check(state, step_fn, batch_at, model):
+  """Raises Diverged if the state has halted; the step is made again to see which metric it was."""
+  halted = int(state.halted)
+  if halted < 0:
+    return
+  due = step_lib.due_at(model, halted)
+  copy = jax.tree.map(lambda a: a.copy(), state)
+  _, metrics = step_fn(copy, batch_at(halted), due=due)
+  error = Diverged(halted, sorted(k for k, v in metrics.items() if not np.isfinite(v)))
+  error.state = state
+  raise error
+
+
+def mean(recent: Sequence[Mapping[str, jax.Array]]) -> dict[str, float]:
+  """The mean of each metric over the steps that have it."""
+  values = {}
+  for metrics in jax.device_get(recent):
+    for name, value in metrics.items():
+      values.setdefault(name, []).append(value)
+  return {name: float(np.mean(v)) for name, v in values.items()}
+
+
+def ahead(batch_at: Callable[[int], core.Batch], steps: Sequence[int], depth: int = 2) -> Iterator:
+  """batch_at(step) for each step, made `depth` steps ahead in a thread; its errors are raised here."""
+  ready, stop = queue.Queue(depth), threading.Event()
+
+  def work():
+    try:
+      for step in steps:
+        _put(ready, (batch_at(step), None), stop)
+        if stop.is_set():
+          return
+    except BaseException as e:  # whatever it was, the consumer must hear of it
+      _put(ready, (None, e), stop)
+
+  thread = threading.Thread(target=work, daemon=True)
+  thread.start()
+  try:
+    for _ in steps:
+      batch, error = ready.get()
+      if error is not None:
+        raise error
+      yield batch
+  finally:
+    stop.set()
+    thread.join()
+
+
+def _put(ready, item, stop):
+  while not stop.is_set():
+    try:
+      return ready.put(item, timeout=0.1)
+    except queue.Full:
+      continue

@@ -1,0 +1,60 @@
+"""What a run was made with: the facts of run.json beside the configuration."""
+
+import datetime
+import importlib.metadata
+import os
+import pathlib
+import platform
+import subprocess
+import sys
+from collections.abc import Mapping
+from typing import Any
+
+import jax
+
+PACKAGES = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy", "genjax-research")
+
+
+def facts(
+  data, parameters: Mapping[str, int], overrides: Mapping[str, Any], command: str
+) -> dict[str, Any]:
+  """Versions, commit, devices, data and command; `data` is the Dataset trained on."""
+  return {
+    "command": command,
+    "argv": sys.argv,
+    "overrides": dict(overrides),
+    "started": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+    "python": platform.python_version(),
+    "machine": f"{platform.machine()}, {os.cpu_count()} cores, {platform.system()}",
+    "versions": {name: version for name in PACKAGES if (version := _version(name))},
+    "git": _git(),
+    "devices": [f"{d.device_kind} ({d.platform}:{d.id})" for d in jax.devices()],
+    "processes": jax.process_count(),
+    "data": {
+      "name": data.name,
+      "origin": data.origin,
+      "licence": data.licence,
+      "hash": data.hash,
+      "counts": {split: len(columns["x"]) for split, columns in data.splits.items()},
+    },
+    "parameters": dict(parameters),
+  }
+
+
+def _version(package: str) -> str:
+  try:
+    return importlib.metadata.version(package)
+  except importlib.metadata.PackageNotFoundError:
+    return ""
+
+
+def _git() -> dict[str, Any]:
+  """The commit of this code, and whether it was changed since; {} outside a checkout."""
+  here = pathlib.Path(__file__).parent
+  ask = lambda *words: subprocess.run(
+    ["git", *words], cwd=here, capture_output=True, text=True, check=True
+  ).stdout.strip()
+  try:
+    return {"commit": ask("rev-parse", "HEAD"), "dirty": bool(ask("status", "--porcelain"))}
+  except (OSError, subprocess.CalledProcessError):
+    return {}

@@ -1,0 +1,56 @@
+"""Where arrays live: the batch is cut over all devices of all hosts, everything else is on each.
+
+One mesh with one axis, "data"; jit inserts the one all-reduce of the gradients. The axis type is
+Auto: with Explicit axes, the default of jax.make_mesh, indexing a table by a sharded array fails.
+"""
+
+import jax
+import numpy as np
+from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
+
+from genjax import core
+
+
+def mesh() -> Mesh:
+  """All devices of all hosts along "data"."""
+  return jax.make_mesh((jax.device_count(),), ("data",), axis_types=(AxisType.Auto,))
+
+
+def replicated(over: Mesh) -> NamedSharding:
+  """A whole copy on every device."""
+  return NamedSharding(over, PartitionSpec())
+
+
+def batched(over: Mesh) -> NamedSharding:
+  """The first axis cut over the devices."""
+  return NamedSharding(over, PartitionSpec("data"))
+
+
+def check(name: str, size: int, slices: int = 1) -> None:
+  """UserError unless `size` examples in `slices` can be cut over all devices."""
+  devices = jax.device_count()
+  if size % (devices * slices):
+    of = f" in accumulate={slices} slices" if slices > 1 else ""
+    raise core.UserError(
+      f"{name}={size}{of} does not divide by {devices} devices; use a multiple of {devices * slices}"
+    )
+
+
+def rows(size: int) -> slice:
+  """The rows of a global batch that this host loads."""
+  own = size // jax.process_count()
+  return slice(jax.process_index() * own, (jax.process_index() + 1) * own)
+
+
+def place(batch: dict[str, np.ndarray], over: Mesh) -> core.Batch:
+  """This host's rows as part of the global batch on the devices."""
+  return {
+    name: jax.make_array_from_process_local_data(batched(over), rows)
+    for name, rows in batch.items()
+  }
+
+
+def replicate(tree, over: Mesh):
+  """A copy of a pytree on every device; never an alias, so that the original may be donated."""
+  copy = jax.jit(lambda t: jax.tree.map(lambda a: a.copy(), t), out_shardings=replicated(over))
+  return copy(tree)

@@ -1,0 +1,205 @@
+"""What every registered family owes the trainer, the sampler and the metrics: one test over all."""
+
+import itertools
+import pathlib
+
+import chex
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from genjax import config, core, registry, restored
+from genjax.training import checkpoints, loop, sharding
+from genjax.training import step as step_lib
+
+ROOT = pathlib.Path(__file__).parents[1]
+# family -> (configuration, overrides that make it tiny)
+MEMBERS = {
+  "diffusion": ("ddpm_moons", ["model.network.widths=16,16", "model.sampler.steps=5"]),
+  "wgan_gp": ("wgan_gp_ring", ["model.critic_steps=3"]),
+  "gaussian_mixture": ("gmm_moons", ["model.components=3", "batch=64"]),
+  "rbm": ("rbm_bars", ["model.hidden=5", "model.sweeps=10", "data.size=3"]),
+}
+
+
+def test_every_family_is_a_member():
+  assert set(MEMBERS) == set(registry.MODELS)
+
+
+@pytest.fixture(scope="module", params=MEMBERS)
+def member(request):
+  return Member(*MEMBERS[request.param])
+
+
+class Member:
+  """A family's tiny setup, its compiled step, and the states of its first steps."""
+
+  def __init__(self, name, overrides):
+    path = f"{ROOT}/configs/{name}.py:smoke"
+    self.config = config.from_file(path, [*overrides, "data.n=500"])[0]
+    self.setup = restored.assemble(self.config)
+    self.model, self.over = self.setup.model, sharding.mesh()
+    self.step = loop.compiled(
+      self.model, self.setup.optimizers, self.setup.averages, 1, self.over
+    )  # fmt: skip
+    self.states = [self.initial()]
+    for k in range(4):
+      self.states.append(self.advance(self.states[k], k))
+
+  def initial(self):
+    return self.setup.initial(self.batch(0), self.over, {})
+
+  def batch(self, k):
+    return sharding.place(self.setup.pipeline.at(k), self.over)
+
+  def advance(self, state, k, batch=None):
+    copy = sharding.replicate(state, self.over)  # the step donates its state
+    return self.step(copy, batch or self.batch(k), due=step_lib.due_at(self.model, k))[0]
+
+  def keys(self, seed, n=6):
+    return jax.random.split(jax.random.key(seed), n)
+
+  def cond(self, n=6):
+    return {name: jnp.arange(n) % self.setup.data.spec.classes for name in self.model.conditions}
+
+
+def data(state):
+  """A state as arrays that can be compared."""
+  return state._replace(key=jax.random.key_data(state.key))
+
+
+def test_init_is_deterministic(member):
+  chex.assert_trees_all_equal(data(member.initial()), data(member.states[0]))
+  other = restored.assemble({**member.config, "seed": 1}).initial(member.batch(0), member.over, {})
+  with pytest.raises(AssertionError):
+    chex.assert_trees_all_equal(other.params, member.states[0].params)
+
+
+def test_state_is_finite_and_moves(member):
+  chex.assert_tree_all_finite(data(member.states[-1]))
+  with pytest.raises(AssertionError):
+    chex.assert_trees_all_equal(member.states[-1].params, member.states[0].params)
+
+
+def test_only_due_groups_change(member):
+  for k, (old, new) in enumerate(itertools.pairwise(member.states)):
+    due = step_lib.due_at(member.model, k)
+    trained = {g for i in due for g in member.model.objectives[i].trains}
+    moved = changed(
+      old.params,
+      member.model.refresh(old.params, old.buffers, member.batch(k), jax.random.key(0), old.step)[
+        0
+      ],
+    )
+    assert changed(old.params, new.params) == trained | moved
+    for group in set(old.opt_state) - trained:
+      chex.assert_trees_all_equal(old.opt_state[group], new.opt_state[group])
+
+
+def changed(old, new):
+  """The groups whose parameters differ."""
+  pairs = lambda g: zip(jax.tree.leaves(old[g]), jax.tree.leaves(new[g]))
+  return {g for g in old if any(not np.array_equal(a, b) for a, b in pairs(g))}
+
+
+def test_one_trace_per_combination_of_due_objectives(member):
+  combinations = {step_lib.due_at(member.model, k) for k in range(4)}
+  assert member.step._cache_size() == len(combinations)
+
+
+def test_objectives_name_groups(member):
+  names = [objective.name for objective in member.model.objectives]
+  assert len(set(names)) == len(names)
+  for objective in member.model.objectives:
+    assert set(objective.trains) <= set(member.states[0].params)
+
+
+def test_two_and_two_steps_over_a_checkpoint_are_four(member, tmp_path):
+  saved = checkpoints.Checkpoints(tmp_path)
+  saved.save(member.states[2], wait=True)
+  state = saved.restore(member.setup.abstract(member.batch(0), member.over))
+  saved.close()
+  for k in (2, 3):
+    state = member.advance(state, k)
+  chex.assert_trees_all_equal(data(state), data(member.states[4]))
+
+
+def test_nan_halts_with_the_last_good_state(member):
+  poisoned = {k: jnp.full_like(v, jnp.nan) if k == "x" else v for k, v in member.batch(2).items()}
+  halted = member.advance(member.states[2], 2, poisoned)
+  assert int(halted.halted) == 2
+  chex.assert_trees_all_equal(data(halted), data(member.states[2]._replace(halted=jnp.int32(2))))
+  later = member.advance(halted, 3)  # a good batch afterwards moves nothing
+  chex.assert_trees_all_equal(data(later), data(halted))
+
+
+def test_accumulated_gradient_is_the_gradient(member):
+  """Where the loss is a mean over examples, slices change nothing but the draws."""
+  step = loop.compiled(member.model, member.setup.optimizers, member.setup.averages, 2, member.over)
+  copy = sharding.replicate(member.states[2], member.over)
+  state, metrics = step(copy, member.batch(2), due=step_lib.due_at(member.model, 2))
+  chex.assert_tree_all_finite(metrics)
+  assert int(state.step) == 3
+  assert changed(member.states[2].params, state.params) == changed(
+    member.states[2].params, member.states[3].params
+  )
+
+
+def test_sample_depends_on_its_own_key(member):
+  if not hasattr(member.model, "sample"):
+    return
+  state, keys = member.states[-1], member.keys(0)
+  draw = member.setup.sample
+  x = draw(state.params, state.buffers, keys, member.cond())
+  spec = member.setup.data.spec
+  chex.assert_shape(x, (6, *spec.shape))
+  if spec.range:
+    assert x.min() >= spec.range[0] and x.max() <= spec.range[1]
+  others = keys.at[1:].set(member.keys(1)[1:])
+  y = draw(state.params, state.buffers, others, member.cond())
+  chex.assert_trees_all_equal(x[0], y[0])
+  assert not np.array_equal(x[1:], y[1:])
+
+
+def test_trajectory_ends_in_the_sample(member):
+  if not hasattr(member.model, "trajectory"):
+    return
+  state = member.states[-1]
+  arguments = state.params, state.buffers, member.keys(0), member.cond()
+  film = member.setup.trajectory(*arguments, 3)
+  chex.assert_shape(film, (3, 6, *member.setup.data.spec.shape))
+  chex.assert_trees_all_close(film[-1], member.setup.sample(*arguments), atol=1e-6)
+  assert not np.array_equal(film[0], film[-1])
+
+
+def test_likelihoods_are_of_their_kinds(member):
+  state, batch = member.states[-1], member.batch(0)
+  for likelihood in getattr(member.model, "likelihoods", {}).values():
+    assert likelihood.kind in core.KINDS
+    values = likelihood.log_prob(state.params, state.buffers, batch, jax.random.key(0))
+    chex.assert_shape(values, (len(batch["x"]),))
+    chex.assert_tree_all_finite(values)
+    if likelihood.kind == core.EXACT:
+      assert total(member, likelihood, state) == pytest.approx(1, abs=2e-3)
+
+
+def total(member, likelihood, state):
+  """The probability of everything: a sum over binary states, or a quadrature in the plane."""
+  spec, size = member.setup.data.spec, int(np.prod(member.setup.data.spec.shape))
+  if spec.levels == 2:
+    x = (np.arange(2**size)[:, None] >> np.arange(size)) & 1
+    x, volume = x.astype(np.float32).reshape(-1, *spec.shape), 1.0
+  else:
+    axis = np.linspace(-15, 15, 601)
+    x = np.stack(np.meshgrid(axis, axis), -1).reshape(-1, 2).astype(np.float32)
+    volume = (axis[1] - axis[0]) ** 2
+  log_p = likelihood.log_prob(state.params, state.buffers, {"x": x}, jax.random.key(0))
+  return volume * float(np.sum(np.exp(np.asarray(log_p, np.float64))))
+
+
+def test_configuration_keys_are_dataclass_fields(member):
+  spec = member.config["model"]
+  cls = registry.MODELS[spec["name"]]
+  assert set(spec) == {"name", *registry.fields(cls)}
+  assert registry.describe("model", member.model) == spec

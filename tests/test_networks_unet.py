@@ -1,0 +1,230 @@
+"""The U-Net: parity with an independent implementation, and what must hold for any weights."""
+
+import functools
+import math
+import pathlib
+import zlib
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from genjax import core
+from genjax.networks import attention, convolution, unet
+
+KEY = jax.random.key(0)
+TINY = dict(channels=(4, 8), attention=(False, True), layers=1, groups=2, head_dim=4)
+
+
+@functools.partial(jax.jit, static_argnums=0)
+def apply(net, params, *args):
+  return net.apply(params, *args)
+
+
+def build(*args, **fields):
+  """A tiny net with random weights: a new one, whose zeros hide what they multiply, shows little."""
+  net = unet.UNet(**{**TINY, **fields})
+  rng = np.random.default_rng(0)
+  draw = lambda a: jnp.asarray(0.3 * rng.standard_normal(a.shape), jnp.float32)
+  return net, jax.tree.map(draw, jax.eval_shape(net.init, KEY, *args))
+
+
+def inputs(*shape):
+  x = np.random.default_rng(1).standard_normal(shape).astype(np.float32)
+  return jnp.asarray(x), jnp.linspace(0, 999.0, shape[0])
+
+
+# The name in diffusers of each layer of ours.
+RENAMED = {
+  "query": "to_q",
+  "key": "to_k",
+  "value": "to_v",
+  "out": "to_out.0",
+  "norm": "group_norm",
+  "time": "time_emb_proj",
+  "skip": "conv_shortcut",
+}
+TOP = {
+  "stem": "conv_in",
+  "norm": "conv_norm_out",
+  "out": "conv_out",
+  "time/Dense_0": "time_embedding.linear_1",
+  "time/Dense_1": "time_embedding.linear_2",
+}
+
+
+def foreign_name(path, levels=3):
+  """down1_0/conv1/kernel -> down_blocks.1.resnets.0.conv1.weight"""
+  *path, leaf = path
+  leaf = "bias" if leaf == "bias" else "weight"
+  if "/".join(path) in TOP:
+    return f"{TOP['/'.join(path)]}.{leaf}"
+  place, index, *of_attention = path[0].split("_")
+  level = int(place[-1]) if place != "middle" else 0
+  block = {
+    "down": f"down_blocks.{level}",
+    "up": f"up_blocks.{levels - 1 - level}",
+    "middle": "mid_block",
+  }[place.rstrip("0123456789")]
+  if index in ("half", "double"):
+    return f"{block}.{'down' if index == 'half' else 'up'}samplers.0.conv.{leaf}"
+  kind = "attentions" if of_attention else "resnets"
+  return f"{block}.{kind}.{index}.{RENAMED.get(path[1], path[1])}.{leaf}"
+
+
+def draw(name, shape):
+  """As in golden/make_unet2d.py, moved from torch's layout (outputs first) to ours (last)."""
+  foreign = shape[-1:] + shape[-2:-1] + shape[:-2]
+  values = np.random.default_rng(zlib.crc32(name.encode())).standard_normal(foreign)
+  fan_in = math.prod(foreign[1:]) if len(shape) > 1 else 10
+  is_scale = "norm" in name and name.endswith("weight")
+  values = (is_scale + values / math.sqrt(fan_in)).astype(np.float32)
+  return values.transpose({1: (0,), 2: (1, 0), 4: (2, 3, 1, 0)}[len(shape)])
+
+
+def test_equals_diffusers_unet2d():
+  golden = np.load(pathlib.Path(__file__).parent / "golden" / "unet2d.npz")
+  net = unet.UNet()
+  shapes = jax.eval_shape(net.init, KEY, golden["x"], golden["t"])
+  assert sum(a.size for a in jax.tree.leaves(shapes)) == 4_023_233
+  named = lambda path, a: draw(foreign_name([k.key for k in path[1:]]), a.shape)
+  params = jax.tree_util.tree_map_with_path(named, shapes)
+  y = jax.jit(net.apply)(params, golden["x"], golden["t"])
+  np.testing.assert_allclose(y, golden["y"], atol=1e-4 * np.abs(golden["y"]).max())
+
+
+def test_any_size_keeps_its_shape():
+  t = jax.ShapeDtypeStruct((2,), jnp.float32)
+  net = unet.UNet(**TINY, patch=2)
+  params = jax.eval_shape(net.init, KEY, *inputs(2, 8, 8, 1))
+  for size in range(1, 34):
+    for shape in [(2, size, size, 1), (2, size, 34 - size, 1)]:
+      y = jax.eval_shape(net.apply, params, jax.ShapeDtypeStruct(shape, jnp.float32), t)
+      assert y.shape == shape and y.dtype == jnp.float32
+
+
+@pytest.mark.parametrize("height, width", [(5, 7), (1, 1)])
+def test_other_sizes_are_zero_padding_and_cropping(height, width):
+  x, t = inputs(2, height, width, 1)
+  net, params = build(x, t)
+  padded = jnp.pad(x, ((0, 0), (0, 1), (0, 1), (0, 0)))
+  whole = apply(net, params, padded, t)
+  np.testing.assert_allclose(apply(net, params, x, t), whole[:, :height, :width], atol=1e-5)
+
+
+def test_starts_at_zero():
+  y, _ = jax.jit(unet.UNet(**TINY).init_with_output)(KEY, *inputs(2, 6, 6, 1))
+  np.testing.assert_array_equal(y, 0)
+
+
+def test_examples_do_not_meet():
+  x, t = inputs(9, 12, 12, 1)  # large enough for sliced convolutions
+  net, params = build(x, t)
+  together, alone = apply(net, params, x, t), apply(net, params, x[4:5], t[4:5])
+  np.testing.assert_allclose(together[4:5], alone, atol=1e-5 * np.abs(alone).max())
+
+
+def test_depends_on_time():
+  x, t = inputs(2, 6, 6, 1)
+  net, params = build(x, t)
+  assert np.abs(apply(net, params, x, t) - apply(net, params, x, t + 0.5)).max() > 1e-3
+
+
+def test_dropout_only_when_training():
+  x, t = inputs(2, 6, 6, 1)
+  net, params = build(x, t, dropout=0.5)
+  train = jax.jit(lambda key: net.apply(params, x, t, train=True, rngs={"dropout": key}))
+  a, b = train(jax.random.key(0)), train(jax.random.key(1))
+  plain = apply(unet.UNet(**TINY), params, x, t)
+  np.testing.assert_array_equal(apply(net, params, x, t), plain)
+  assert min(np.abs(a - plain).max(), np.abs(a - b).max()) > 1e-3
+
+
+def test_half_precision_compute_is_close_and_keeps_float32_outside():
+  x, t = inputs(2, 6, 6, 1)
+  net, params = build(x, t)
+  half = unet.UNet(**TINY, dtype=jnp.bfloat16)
+  shapes = jax.eval_shape(half.init, KEY, x, t)
+  assert all(a.dtype == jnp.float32 for a in jax.tree.leaves(shapes))
+  y, exact = apply(half, params, x, t), apply(net, params, x, t)
+  assert y.dtype == jnp.float32
+  assert 0 < np.abs(y - exact).max() < 0.05 * np.abs(exact).max()
+
+
+def test_null_label_is_its_own_learned_row():
+  x, t = inputs(3, 6, 6, 1)
+  spec = core.DataSpec(shape=(6, 6, 1), classes=2, kind="image")
+  label = jnp.array([0, 1, 2])
+  net, params = build(x, t, {"label": label}, conditional=True, spec=spec)
+  assert params["params"]["label"]["Embed_0"]["embedding"].shape[0] == 3
+  y, null = apply(net, params, x, t, {"label": label}), apply(net, params, x, t, {})
+  np.testing.assert_allclose(y[2], null[2], atol=1e-5)
+  assert min(np.abs(y[i] - null[i]).max() for i in (0, 1)) > 1e-3
+
+
+def test_forward_mode_agrees_with_reverse_mode_and_differences():
+  x, t = inputs(9, 12, 12, 1)
+  net, params = build(x, t)
+  dx, cotangent = inputs(9, 12, 12, 1)[0] ** 2, jnp.cos(x)
+  f = lambda params, x, t: jnp.vdot(cotangent, net.apply(params, x, t))
+  point, towards = (params, x, t), (jax.tree.map(jnp.sin, params), dx, jnp.ones_like(t))
+  _, forward = jax.jit(lambda p, d: jax.jvp(f, p, d))(point, towards)
+  reverse = jax.jit(jax.grad(f, argnums=(0, 1, 2)))(*point)
+  products = jax.tree.map(jnp.vdot, reverse, towards)
+  np.testing.assert_allclose(forward, sum(jax.tree.leaves(products)), rtol=1e-4)
+  value = lambda s: jax.jit(f)(*jax.tree.map(lambda p, d: p + s * d, point, towards))
+  np.testing.assert_allclose(forward, (value(1e-3) - value(-1e-3)) / 2e-3, rtol=0.02)
+
+
+def test_attention_is_softmax_attention():
+  rng = np.random.default_rng(0)
+  q, k, v = rng.standard_normal((3, 2, 5, 3, 4))
+  expected = np.zeros_like(q)
+  for b, n, h in np.ndindex(2, 5, 3):
+    weights = np.exp([q[b, n, h] @ k[b, m, h] / 2 for m in range(5)])
+    expected[b, n, h] = weights / weights.sum() @ v[b, :, h]
+  np.testing.assert_allclose(attention.attend(*map(jnp.asarray, (q, k, v))), expected, atol=1e-5)
+
+
+def test_sliced_convolution_is_the_plain_one():
+  x = jax.random.normal(KEY, (6, 11, 10, 3))
+  kernel = jax.random.normal(jax.random.key(1), (3, 3, 3, 5))
+  dx, dkernel = 2 * x + 1, kernel**2
+  cotangent = jax.random.normal(jax.random.key(2), (6, 11, 10, 5))
+  plain, sliced = convolution.convolve, convolution.convolve_sliced
+  for mode in (
+    lambda f: f(x, kernel),
+    lambda f: jax.jvp(f, (x, kernel), (dx, dkernel))[1],
+    lambda f: jax.vjp(f, x, kernel)[1](cotangent),
+  ):
+    for a, b in zip(jax.tree.leaves(mode(sliced)), jax.tree.leaves(mode(plain))):
+      np.testing.assert_allclose(a, b, atol=1e-5 * np.abs(b).max())
+
+
+@pytest.mark.parametrize("patch", [1, 2, 3])
+def test_depth_to_space_inverts_space_to_depth(patch):
+  x = jnp.arange(2 * 6 * 12 * 3.0).reshape(2, 6, 12, 3)
+  folded = convolution.space_to_depth(x, patch)
+  corner = x[0, :patch, patch : 2 * patch]
+  np.testing.assert_array_equal(folded[0, 0, 1], corner.reshape(-1))
+  np.testing.assert_array_equal(convolution.depth_to_space(folded, patch), x)
+
+
+@pytest.mark.parametrize(
+  "fields, words",
+  [
+    (dict(attention=(True,)), "one entry for each"),
+    (dict(channels=(4, 9)), "groups=2 must divide channels 9"),
+    (dict(channels=(4, 6)), "head_dim=4 must divide channels 6"),
+  ],
+)
+def test_misfits_are_refused(fields, words):
+  with pytest.raises(core.UserError, match=words):
+    unet.UNet(**{**TINY, **fields})
+
+
+def test_conditional_needs_labels():
+  x, t = inputs(2, 6, 6, 1)
+  with pytest.raises(core.UserError, match="labels"):
+    unet.UNet(**TINY, conditional=True).init(KEY, x, t)
