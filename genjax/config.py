@@ -13,6 +13,7 @@ import hashlib
 import json
 import pathlib
 import runpy
+import traceback
 import types
 import typing
 from collections.abc import Mapping, Sequence
@@ -80,10 +81,14 @@ def from_file(path: str, overrides: Sequence[str] = ()) -> tuple[Config, Config]
   if not pathlib.Path(name).is_file():
     near = sorted(str(p) for p in pathlib.Path("configs").glob("*.py"))
     raise core.unknown("config file", name, near or ["configs/*.py in the current directory"])
-  module, arg = runpy.run_path(name), path.partition(":")[2]
-  if "get_config" not in module:
-    raise core.UserError(f"{name} has no function get_config")
-  loaded = module["get_config"](arg)
+  try:
+    module, arg = runpy.run_path(name), path.partition(":")[2]
+    if "get_config" not in module:
+      raise core.UserError(f"{name} has no function get_config")
+    loaded = module["get_config"](arg)
+  except (TypeError, ValueError, KeyError, AttributeError) as e:
+    lines = [f.lineno for f in traceback.extract_tb(e.__traceback__) if f.filename == name]
+    raise core.UserError(f"{name}, line {lines[-1] if lines else '?'}: {_one_line(e)}") from None
   return override(loaded.to_dict(), overrides)
 
 

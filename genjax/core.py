@@ -12,7 +12,7 @@ one objective; expectation maximisation has none at all and works in `refresh`.
 
 Abilities are optional methods. A family has one or not; nothing asks for what is not there:
 
-    sample(params, buffers, keys, cond) -> [N, *event]        sample i depends on keys[i], cond[i] alone
+    sample(params, buffers, keys, cond) -> [N, *event]    sample i depends on keys[i], cond[i] alone
     trajectory(params, buffers, keys, cond, frames) -> [frames, N, *event]
     likelihoods: dict name -> Likelihood                      see there
     encode, decode, reconstruct, infill(x, mask), score, energy, classify
@@ -54,10 +54,10 @@ class Bounds(NamedTuple):
   open: bool = False
 
 
-Size = Annotated[int, Bounds(1)]  # of something that must exist: width, batch, steps
+Size = Annotated[int, Bounds(1)]  # of what must exist: width, batch, steps
 Count = Annotated[
   int, Bounds(0)
-]  # of something that may be absent: warm-up steps, cadence 0 = never
+]  # of what may be absent: warm-up steps, a cadence (0: never)
 Positive = Annotated[float, Bounds(0, open=True)]
 NonNegative = Annotated[float, Bounds(0)]
 Fraction = Annotated[float, Bounds(0, 1)]

@@ -138,11 +138,11 @@ def _fit(setup, state, batch_at, over, workdir, saved, console, interrupt):
     saved.save(e.state)
     raise
   finally:
-    seconds = metrics.seconds
+    seconds, rate = metrics.seconds, metrics.rate
     metrics.close()
     saved.close()
   if console.main:
-    _note(workdir, seconds=round(seconds, 1), steps=int(state.step))
+    _note(workdir, seconds=round(seconds, 1), steps=int(state.step), steps_per_second=rate)
   return state
 
 

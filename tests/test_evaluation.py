@@ -123,6 +123,11 @@ def test_wasserstein_is_the_best_permutation():
   assert distances.wasserstein(x, y) == pytest.approx(best**0.5, rel=1e-10)
 
 
+def test_diverged_points_score_nan_and_stop_nothing():
+  x = RNG.standard_normal((6, 2))
+  assert np.isnan(distances.wasserstein(np.where(np.eye(6)[:, :2], np.nan, x), x))
+
+
 def test_wasserstein_of_a_translation_is_its_length():
   x = RNG.standard_normal((50, 3))
   move = np.array([3.0, 4.0, 12.0])

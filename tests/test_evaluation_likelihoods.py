@@ -122,6 +122,9 @@ def test_modes_of_a_perfect_a_collapsed_and_a_blind_model():
   blind = metrics.METRICS["modes"](fake_run(data, train["x"] + 1, 1000))
   assert blind["modes/covered"] == blind["modes/good"] == 0
   assert "modes/divergence" not in blind
+  with np.errstate(invalid="ignore"):
+    diverged = metrics.METRICS["modes"](fake_run(data, train["x"] * np.float32(np.nan), 1000))
+  assert diverged["modes/covered"] == diverged["modes/good"] == 0
 
 
 def test_w2_of_shifted_points_beside_its_floor():

@@ -1,5 +1,6 @@
 """The shipped feature nets, and the metrics of images that use them."""
 
+import functools
 import hashlib
 import json
 import pathlib
@@ -27,6 +28,7 @@ def data():
   return digits.Digits().load()
 
 
+@functools.cache
 def load(name):
   try:
     return SOURCES[name].load()
@@ -77,7 +79,7 @@ def test_features_of_an_image_do_not_depend_on_its_neighbours(data):
 
 def test_pack_and_unpack_are_inverse():
   module = classifier.SmallCNN(classes=3, widths=(2, 4), features=5)
-  params = module.init(jax.random.key(0), np.zeros((1, 8, 8, 1)))["params"]
+  params = jax.jit(module.init)(jax.random.key(0), np.zeros((1, 8, 8, 1)))["params"]
   net = features.unpack("mine", features.pack(params, (8, 8, 1), 2.5))
   assert (net.module, net.shape, net.scale) == (module, (8, 8, 1), 2.5)
   jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=1e-3), net.params, params)

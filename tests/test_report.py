@@ -229,6 +229,16 @@ def test_long_commands_are_broken_before_flags(workdir):
   assert Reader(page.reproduce(run)).text.splitlines()[1] == two
 
 
+def test_summary(workdir):
+  assert page.summary(material.read(workdir)) == "flow on moons, 950 steps on cpu."
+  run = json.loads((workdir / "run.json").read_text())
+  run |= {"devices": [f"TPU v4 (tpu:{i})" for i in range(4)], "steps": 1000, "seconds": 61}
+  run |= {"data": {"counts": {"train": 4000}}, "steps_per_second": 16.4}
+  write(workdir / "run.json", run)
+  said = "flow on moons: 4,000 training examples, 1,000 steps in 1 min 01 s (16.4 steps/s)"
+  assert page.summary(material.read(workdir)) == f"{said} on 4 × TPU v4."
+
+
 def test_overrides_stand_out(workdir):
   rows = re.findall(r"<tr class=marked>.*?</tr>", page.config(material.read(workdir)))
   assert len(rows) == 2 and all(
@@ -315,6 +325,18 @@ def test_gif(tmp_path, channels):
       shown = np.asarray(gif.convert("RGB"))[::2, ::2]
       assert np.abs(shown - np.asarray(frames[i], int)).max() <= (0 if channels == 1 else 8)
   assert times == [50] * 5 + [950]
+
+
+def test_gif_keeps_a_white_ground(tmp_path):
+  """Though there are more colours than a palette holds."""
+  points = np.random.default_rng(0).normal(size=(4, 500, 2))
+  frames = np.stack([pictures.scatter(p, points[0], (-3, 3, -3, 3)) for p in points])
+  with Image.open(pictures.save_gif(tmp_path / "x.gif", frames)) as gif:
+    shown = np.asarray(gif.convert("RGB"), int)
+  assert (shown[frames[0].min(axis=-1) == 255] == 255).all()
+  assert (
+    len(np.unique(frames.reshape(-1, 3), axis=0)) > 256 and np.abs(shown - frames[0]).max() < 16
+  )
 
 
 def test_writing_is_all_or_nothing(tmp_path, monkeypatch):

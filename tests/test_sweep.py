@@ -18,8 +18,11 @@ FAKE = """
 import json, pathlib, sys
 flags = dict(a.removeprefix("--").split("=", 1) for a in sys.argv[1:])
 workdir = pathlib.Path(flags["workdir"])
+if workdir.exists() and not (workdir / "runs").exists():
+  sys.exit("error: not empty")
 if flags["config.lr"] == "bad":
   sys.exit("error: lr is bad")
+workdir.mkdir(exist_ok=True)
 with open(workdir / "runs", "a") as f:
   f.write("x")
 lines = [{"step": s, "time": 1.0, "net/loss": float(flags["config.lr"]) / s} for s in (1, 2)]
@@ -136,7 +139,7 @@ def test_runs_reports_and_resumes(fake, capsys):
   assert sweep.main(line) == 1
   said = capsys.readouterr().out
   assert "[2/3] lr=bad\n  failed (1): error: lr is bad" in said and "[3/3] lr=2\n  done" in said
-  assert (fake / "lr=4/sweep.log").read_text() == "trained\n"
+  assert (fake / "lr=4.log").read_text() == "trained\n"
   rows = json.loads((fake / "sweep.json").read_text())["trials"]
   assert [(r["name"], r["outcome"]) for r in rows] == [
     ("lr=4", "done"),  # the smallest distance

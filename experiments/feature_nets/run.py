@@ -13,13 +13,13 @@ import platform
 import time
 from typing import Any
 
+import augment
 import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
 from absl import app, flags
 
-import augment
 from genjax import core
 from genjax.data import digits, mnist, sources
 from genjax.evaluation import features
@@ -36,7 +36,7 @@ class Recipe:
   epochs: passes over the training split.
   widths: of the convolutions.
   batch: images in a step, beside a quarter as many broken ones.
-  rate: highest learning rate of AdamW; it rises for a twentieth of the steps, then falls as a cosine.
+  rate: highest learning rate of AdamW, reached after a twentieth of the steps; cosine to zero.
   motion: greatest (shift in pixels, turn in radians, log zoom) of an image.
   flip: mirror half of the images.
   """
@@ -53,7 +53,7 @@ class Recipe:
 RECIPES = {
   "mnist": Recipe(source=mnist.Mnist(source="bundled"), epochs=60),
   "fashion_mnist": Recipe(
-    source=mnist.FashionMnist(), epochs=10, motion=(1.5, 0.05, 0.08), flip=True
+    source=mnist.FashionMnist(), epochs=5, motion=(1.5, 0.05, 0.08), flip=True
   ),
   "digits": Recipe(
     source=digits.Digits(), epochs=150, widths=(32, 64, 64), motion=(0.7, 0.15, 0.1)
@@ -71,7 +71,7 @@ def train(recipe: Recipe, data: sources.Dataset) -> Any:
   steps = recipe.epochs * per_epoch
   schedule = optax.warmup_cosine_decay_schedule(0.0, recipe.rate, steps // 20, steps)
   optimizer = optax.adamw(schedule, weight_decay=0.02)
-  params = net.init(jax.random.key(0), jnp.zeros((1, *spec.shape)))["params"]
+  params = jax.jit(net.init)(jax.random.key(0), jnp.zeros((1, *spec.shape)))["params"]
   state = optimizer.init(params)
 
   @functools.partial(jax.jit, donate_argnums=(0, 1))

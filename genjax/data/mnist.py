@@ -190,7 +190,7 @@ def from_idx(files: dict[str, pathlib.Path], part: str) -> sources.Split:
 
 
 def from_prepared(folder: str) -> Parts:
-  """Both published parts of prepared data, in memory (about 4 s for 70,000 pictures)."""
+  """Both published parts of prepared data, in memory (some seconds for 70,000 pictures)."""
   return {split: prepared.whole(folder, split, SHAPE) for split in ("train", "test")}
 
 

@@ -1,5 +1,6 @@
 """Picture files of any mode -> uint8 arrays; no file may fill the memory or run anything."""
 
+import contextlib
 import os
 from typing import BinaryIO
 
@@ -32,6 +33,8 @@ def decode(file: str | os.PathLike | BinaryIO, channels: int, size: int = 0) -> 
   byte. Raises ValueError or OSError for what cannot be decoded.
   """
   with peek(file) as image:
+    if size:
+      image.draft(None, (2 * size, 2 * size))  # large JPEG files are decoded at a fraction
     try:
       image.load()
     except Exception as error:  # a decoder of damaged data raises whatever it trips over
@@ -45,10 +48,9 @@ def decode(file: str | os.PathLike | BinaryIO, channels: int, size: int = 0) -> 
 
 def upright(image: PIL.Image.Image) -> PIL.Image.Image:
   """Turned as its metadata asks; damaged metadata ask for nothing."""
-  try:
-    return PIL.ImageOps.exif_transpose(image)
-  except Exception:
-    return image
+  with contextlib.suppress(Exception):
+    PIL.ImageOps.exif_transpose(image, in_place=True)
+  return image
 
 
 def opaque(image: PIL.Image.Image) -> PIL.Image.Image:

@@ -184,8 +184,11 @@ class Intensity:
 
 
 def rows(index: Any, n: int) -> np.ndarray:
-  """A slice or integer array as an array of non-negative positions below n."""
-  return np.arange(n)[index] if isinstance(index, slice) else np.asarray(index) % n
+  """A slice or integer array as an array of positions counted from the first."""
+  if isinstance(index, slice):
+    return np.arange(n)[index]
+  index = np.asarray(index, np.int64)
+  return np.where(index < 0, index + n, index)
 
 
 def fingerprint(column: Any) -> bytes:

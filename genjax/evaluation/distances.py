@@ -102,10 +102,15 @@ def divergence(p: np.ndarray, q: np.ndarray) -> float:
 
 
 def wasserstein(x: np.ndarray, y: np.ndarray) -> float:
-  """Exact W2 of (3); x and y have equally many rows, and the time grows as their cube."""
+  """Exact W2 of (3), NaN for points that are not finite.
+
+  x and y have equally many rows; the time grows as their cube.
+  """
   from scipy import optimize
 
   cost = squared(x, y)
+  if not np.isfinite(cost).all():
+    return float("nan")
   return float(np.sqrt(cost[optimize.linear_sum_assignment(cost)].mean()))
 
 

@@ -5,9 +5,10 @@ ImageNet see digits poorly and have to be downloaded, so each data set has its o
 experiments/feature_nets on the training split and on broken images which it must not recognise.
 
 A file weights/NAME.npz holds the parameters in float16 under their paths ("conv_0/kernel"), the
-shape of an image ("shape") and what features are divided by ("scale"): their root mean variance on
-the training data, so that distances are of order one and comparable between nets. The first 8 hex digits of the sha256 of what it holds belong to the
-name of every metric, so numbers of different nets cannot be taken for each other.
+shape of an image ("shape") and what features are divided by ("scale"): the root of their mean
+variance on the training data, so that distances are of order one. The first 8 hex digits of the
+sha256 of what it holds belong to the name of every metric: numbers of different nets cannot be
+mistaken for each other.
 """
 
 import dataclasses

@@ -4,7 +4,7 @@ Every likelihood that a model offers is one metric, whose name carries what may 
 
     nats/NAME/KIND/MEASURE    such as nats/elbo/lower-bound/8-bit = -(mean ELBO), lower is better
     bits/NAME/KIND/MEASURE    per dimension, nats / (D ln 2), where x is discrete
-    regret/NAME/KIND/MEASURE  nats above the entropy of the data, where that is known
+    regret/NAME/KIND/MEASURE  nats above the entropy of the data ("/real"), where that is known
 
 KIND is that of `core.Likelihood` and says how log p is known: -(a lower bound of log p) lies above
 the true figure. MEASURE is that of x: a probability on "binary", "17-level" or "8-bit" values, or a

@@ -56,9 +56,10 @@ def fd(run: Any) -> reference.Metrics:
 def kid(run: Any) -> reference.Metrics:
   """Kernel distance to the test set; may be negative."""
   s = seen(run)
-  (value, se), (real, _) = (distances.kid(x, s.test[0]) for x, _ in (s.samples, s.train))
+  (value, se), (real, real_se) = (distances.kid(x, s.test[0]) for x, _ in (s.samples, s.train))
   name = f"kid/{s.net.id}"
-  return reference.rows({name: (value, real)}, s.sets.n) | {f"{name}/se": se}
+  errors = {f"{name}/se": se, f"{name}/real/se": real_se}
+  return reference.rows({name: (value, real)}, s.sets.n) | errors
 
 
 def prdc(run: Any) -> reference.Metrics:

@@ -3,7 +3,7 @@
 Samples are compared with equally many held-out test examples. Beside each value stands what as many
 training examples score in the place of the samples ("/real"): the value of a perfect model, and of
 one that merely copies. Estimates from few samples are biased, so values are comparable at equal
-number ("/n") only.
+number ("/n") only. Standard errors stand in "/se" and "/real/se" where they are known.
 """
 
 from typing import Any, NamedTuple

@@ -39,7 +39,7 @@ def mixture(x: np.ndarray, label: np.ndarray) -> tuple[np.ndarray, float]:
 
 def quality(x: np.ndarray, centers: np.ndarray, std: float, weights: np.ndarray) -> dict:
   """What `modes` reports of points [N, D]; there is no divergence without a good point."""
-  d = distances.squared(x, centers)
+  d = distances.squared(x.astype(np.float64), centers)
   good = d.min(1) < (3 * std) ** 2
   counts = np.bincount(d.argmin(1)[good], minlength=len(centers))
   values = {"covered": (counts > 0).sum(), "good": good.mean()}

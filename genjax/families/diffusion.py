@@ -46,6 +46,8 @@ class Diffusion:
   def __post_init__(self):
     self.process.check(self.prediction)
     self.process.grid(self.sampler.steps)
+    if self.network.conditional and not self.spec.classes:
+      raise core.UserError("network.conditional=True needs data with labels")
 
   @property
   def conditions(self) -> tuple[str, ...]:

@@ -77,9 +77,8 @@ class GaussianMixture:
   def _joint(self, params, x):
     """log pi_k + log N(x; mu_k, S_k), [B, K]."""
     p = params["mixture"]
-    white = jax.vmap(lambda m, l: jax.scipy.linalg.solve_triangular(l, (x - m).T, lower=True))(
-      p["mu"], p["chol"]
-    )  # [K, D, B]
+    whiten = lambda mu, chol: jax.scipy.linalg.solve_triangular(chol, (x - mu).T, lower=True)
+    white = jax.vmap(whiten)(p["mu"], p["chol"])  # [K, D, B]
     log_det = jnp.sum(jnp.log(jnp.diagonal(p["chol"], axis1=1, axis2=2)), 1)
     constant = x.shape[1] / 2 * math.log(2 * math.pi)
     return p["log_pi"] - log_det - constant - jnp.sum(white**2, 1).T / 2
@@ -103,4 +102,4 @@ class GaussianMixture:
 
 
 def _flat(x):
-  return x.reshape(len(x), -1)
+  return jnp.asarray(x).reshape(len(x), -1)

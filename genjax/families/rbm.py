@@ -1,4 +1,4 @@
-"""Restricted Boltzmann machine (Smolensky 1986) by persistent contrastive divergence (Tieleman 2008).
+"""Restricted Boltzmann machine (Smolensky 1986), by persistent contrastive divergence.
 
     p(v) = exp(-F(v)) / Z,   F(v) = -b.v - sum_j softplus(c_j + (v W)_j)                     (1)
     p(h_j = 1 | v) = sigmoid(c_j + (v W)_j),   p(v_i = 1 | h) = sigmoid(b_i + (W h)_i)       (2)
@@ -7,8 +7,8 @@ The gradient of the mean negative log-likelihood is that of
 
     L = mean F(data) - mean F(chain),   chain ~ p(v) held fixed                              (3)
 
-where the chains are moved a few Gibbs sweeps (2) at each step and never restarted: they are free
-state in the buffers. Likelihoods: exact where Z can be summed over the 2^hidden hidden states,
+(Tieleman 2008), where the chains are moved a few Gibbs sweeps (2) at each step and never restarted:
+they are free state in the buffers. Likelihoods: exact where Z can be summed over hidden states,
 
     Z = sum_h exp(c.h + sum_i softplus(b_i + (W h)_i))                                       (4)
 
@@ -16,6 +16,7 @@ the pseudo-likelihood sum_i log p(v_i | all other v), and -F, unnormalized.
 """
 
 import dataclasses
+import itertools
 from typing import NamedTuple
 
 import jax
@@ -101,7 +102,7 @@ class RBM:
     start = jax.vmap(jax.random.fold_in, (0, None))(keys, 0)
     v = _bernoulli(start, jnp.zeros((len(keys), len(p.b))))
     film, ends = [], [self.sweeps * frame // frames for frame in range(frames + 1)]
-    for first, last in zip(ends[:-1], ends[1:]):
+    for first, last in itertools.pairwise(ends):
       v = self._gibbs(p, v, keys, first, last)
       film.append(v.reshape(len(keys), *self.spec.shape))
     return jnp.stack(film)
@@ -162,4 +163,4 @@ def _bernoulli(keys, logits):
 
 
 def _flat(x):
-  return x.reshape(len(x), -1)
+  return jnp.asarray(x).reshape(len(x), -1)

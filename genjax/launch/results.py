@@ -18,18 +18,18 @@ def read(workdir: str) -> dict[str, Any]:
   logged: the last value of each metric in metrics.jsonl; evaluation: the metrics of eval.json.
   """
   step, logged = None, {}
-  for line in text_of(workdir, "metrics.jsonl").splitlines():
+  for line in text_of(f"{workdir}/metrics.jsonl").splitlines():
     values = _object(line)
     step = values.pop("step", step)
     logged |= values
   logged.pop("time", None)
-  evaluation = _object(text_of(workdir, "eval.json")).get("metrics", {})
+  evaluation = _object(text_of(f"{workdir}/eval.json")).get("metrics", {})
   return {"step": step, "logged": logged, "evaluation": evaluation}
 
 
-def text_of(workdir: str, name: str) -> str:
-  """What a file of a trial's directory holds, "" if it is not there."""
-  path = pathlib.Path(workdir, name)
+def text_of(file: str) -> str:
+  """What a file holds, "" if it is not there."""
+  path = pathlib.Path(file)
   return path.read_text(encoding="utf-8", errors="replace") if path.is_file() else ""
 
 

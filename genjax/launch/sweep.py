@@ -14,9 +14,9 @@
                          TPU VM, in ~/genjax, where this repository must be installed
 
 The trials run one after another as `python -m genjax.main`, each in a directory named by its
-values, its output in sweep.log there. One that fails is reported and the others go on. The same
-command again resumes: a finished trial ends at once. sweep.json and results.md are rewritten after
-every trial. Exit code: 0, or 1 if a trial failed, 2 if the command is wrong.
+values, its output in <directory>.log beside it. One that fails is reported and the others go on.
+The same command again resumes: a finished trial ends at once. sweep.json and results.md are
+rewritten after every trial. Exit code: 0, or 1 if a trial failed, 2 if the command is wrong.
 """
 
 import difflib
@@ -30,6 +30,7 @@ import shlex
 import signal
 import subprocess
 import sys
+import textwrap
 import time
 from collections.abc import Sequence
 from typing import NamedTuple, NoReturn
@@ -162,11 +163,12 @@ def tpu_vm(trial: Trial) -> str:
 
 
 def run(trial: Trial) -> int:
-  """Runs a trial, its output in <workdir>/sweep.log -> exit code.
+  """Runs a trial, its output in <workdir>.log -> exit code.
 
-  An interrupt reaches the trial by itself; a termination is passed on. Both wait for it to save.
+  The log lies beside the directory, which must be empty for a run to begin in it. An interrupt
+  reaches the trial by itself; a termination is passed on. Both wait for it to save.
   """
-  log = pathlib.Path(trial.workdir, "sweep.log")
+  log = pathlib.Path(f"{trial.workdir}.log")
   log.parent.mkdir(parents=True, exist_ok=True)
   with log.open("ab") as out:
     process = subprocess.Popen(
@@ -208,8 +210,8 @@ def run_all(sweep: Sweep) -> int:
     start = time.monotonic()
     code = run(trial)
     outcomes.append((trial, f"failed ({code})" if code else "done"))
-    last = results.text_of(trial.workdir, "sweep.log").strip().rpartition("\n")[2]
-    more = f": {last}" if code else f" in {time.monotonic() - start:.0f} s"
+    last = results.text_of(f"{trial.workdir}.log").strip().rpartition("\n")[2]
+    more = f": {textwrap.shorten(last, 300)}" if code else f" in {time.monotonic() - start:.0f} s"
     print(f"  {outcomes[-1][1]}{more}", flush=True)
     table = save(sweep, outcomes)
   if problem := results.unsorted([results.read(t.workdir) for t in grid], sweep.sort_by):

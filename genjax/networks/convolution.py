@@ -5,9 +5,9 @@ play the part of channels and the output map the part of the kernel:
 
     dL/dw[i, j, c, d] = sum_b sum_uv x[b, u + i, v + j, c] dL/dy[b, u, v, d]
 
-On CPUs this runs several times slower than the forward pass, unless the map is small or the sum over
-b is cut into slices of a few examples; the result is the same up to rounding. We cut the term x * dw
-of the linearised convolution, whose transpose this is, so both modes of differentiation work.
+On CPUs this runs several times slower than the forward pass, unless the map is small or the sum
+over b is cut into slices of a few examples; the result is the same up to rounding. We cut the term
+x * dw of the linearised convolution, whose transpose this is: both modes of differentiation work.
 """
 
 from typing import Any
@@ -22,7 +22,7 @@ _SMALL = 100  # pixels below which slicing gains nothing
 
 
 def convolve(x: jax.Array, kernel: jax.Array, stride: int = 1) -> jax.Array:
-  """x [B, H, W, C], kernel [3, 3, C, D] -> [B, H/stride, W/stride, D] rounded up; zeros around x."""
+  """x [B, H, W, C] with zeros around, kernel [3, 3, C, D] -> [B, H/stride, W/stride, D]."""
   pad = ((1, 1), (1, 1))
   return lax.conv_general_dilated(
     x, kernel, (stride, stride), pad, dimension_numbers=("NHWC", "HWIO", "NHWC")

@@ -1,4 +1,4 @@
-"""The multilayer perceptron, for points, flattened images and codes, with or without time and label."""
+"""The multilayer perceptron, for points, flattened images and codes; time and label optional."""
 
 from typing import Any
 

@@ -6,10 +6,10 @@
     up      for each level `layers + 1` blocks, each fed with what the way down left behind, and an
             upsampling conv; at last norm, silu, conv
 
-The defaults compute what diffusers' UNet2DModel of the same widths does (4,023,233 parameters for one
-channel). Ours differs in three points: the last layer of each residual branch and of the network starts
-at zero, so that a new network returns 0; any height and width will do (zeros around the image until
-it can be halved, cropped at the end); `patch` first folds squares of pixels into channels, since
+The defaults compute what diffusers' UNet2DModel of the same widths does (4,023,233 parameters for
+one channel). Ours differs in three points: the last layer of each residual branch and of the whole
+starts at zero, so that a new network returns 0; any height and width will do (zeros around until it
+can be halved, cropped at the end); `patch` first folds squares of pixels into channels, since
 nearby pixels say much the same, and all layers are patch^2 times cheaper.
 """
 
@@ -27,7 +27,7 @@ from genjax.networks.embeddings import LabelEmbedding, TimeEmbedding
 
 
 class ResidualBlock(nn.Module):
-  """x + conv(silu(norm(conv(silu(norm(x))) + dense(silu(emb))))); a dense layer fits x if C changes.
+  """x + conv(silu(norm(conv(silu(norm(x))) + dense(silu(emb))))); a dense layer widens x.
 
   features: number of output channels.
   groups, dropout, dtype: as in UNet.
@@ -56,7 +56,7 @@ class UNet(nn.Module):
 
   channels: width of each level, the finest first.
   layers: residual blocks of a level on the way down (one more on the way up).
-  attention: for each level, whether self-attention follows its blocks (in the middle it always does).
+  attention: for each level, whether self-attention follows its blocks (the middle has it anyway).
   head_dim: channels of an attention head; divides the channels of levels with attention.
   groups: of the group norms; divides all channels.
   dropout: rate inside the residual blocks, when training.

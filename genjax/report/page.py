@@ -9,6 +9,7 @@ import collections
 import html
 import os
 import pathlib
+import re
 import shlex
 from collections.abc import Callable, Iterable
 from typing import Any
@@ -17,7 +18,7 @@ from genjax.report import embed, figures, material, pictures, style, tables
 
 PANELS = 8  # curves shown
 THUMBNAILS = 8  # of the pictures taken during training
-SHOWN_ELSEWHERE = ("name", "command", "argv", "overrides", "seconds", "steps_per_second")
+SHOWN_ELSEWHERE = ("name", "command", "argv", "overrides", "seconds", "steps", "steps_per_second")
 
 
 def write(workdir: str | os.PathLike) -> pathlib.Path:
@@ -211,13 +212,15 @@ def _name(run: material.Material) -> str:
 
 
 def _devices(devices: Iterable[str]) -> str:
-  """["TPU v4", "TPU v4"] -> "2 × TPU v4"."""
-  counts = collections.Counter(map(str, devices))
+  """["TPU v4 (tpu:0)", "TPU v4 (tpu:1)"] -> "2 × TPU v4"."""
+  counts = collections.Counter(re.sub(r" \(\w+:\d+\)$", "", str(d)) for d in devices)
   return ", ".join(f"{n} × {device}" if n > 1 else device for device, n in counts.items())
 
 
 def _steps(run: material.Material) -> int:
-  """The last step that left a trace."""
+  """The number of steps made, or the last one that left a trace."""
+  if run.run.get("steps"):
+    return run.run["steps"]
   logged = [points[-1][0] for points in run.curves.values()]
   return max([*logged, *(step for step, _ in run.samples)], default=0)
 

@@ -98,11 +98,11 @@ def save_gif(
   Grey levels are kept exactly; colours share one palette of 256, so that nothing flickers. Equal
   neighbouring frames become one that is shown for their time together.
   """
-  pictures = [_pillow(frame) for frame in enlarge(np.asarray(frames), scale)]
-  if pictures[0].mode != "L":
-    every = _pillow(np.concatenate(list(frames))).convert("RGB")
-    palette = every.quantize(256)
-    pictures = [p.convert("RGB").quantize(palette=palette, dither=0) for p in pictures]
+  frames = enlarge(np.asarray(frames), scale)
+  height, width = frames.shape[1:3]
+  every = _pillow(frames.reshape(-1, *frames.shape[2:]))  # one frame below the other
+  every = every if every.mode == "L" else every.convert("RGB").quantize(256)
+  pictures = [every.crop((0, i * height, width, (i + 1) * height)) for i in range(len(frames))]
   durations = [ms] * (len(pictures) - 1) + [ms + pause]
   out = io.BytesIO()
   pictures[0].save(

@@ -1,4 +1,4 @@
-"""Checkpoints: the whole TrainState by orbax, so that going on is bitwise as if nothing had happened.
+"""Checkpoints: the whole TrainState by orbax; going on is bitwise as if nothing had happened.
 
 <workdir>/checkpoints/<step>/ holds the items params, buffers, ema, optimizer and meta (step, key,
 halted). Saves run in the background and appear under their step only when they are whole.
@@ -42,7 +42,10 @@ class Checkpoints:
     """Made when it is first needed: looking at a directory must not create it."""
     if self._manager is None:
       self.directory.mkdir(parents=True, exist_ok=True)
-      self._manager = ocp.CheckpointManager(self.directory, options=self.options, item_names=ITEMS)
+      handlers = {name: ocp.StandardCheckpointHandler() for name in ITEMS}
+      self._manager = ocp.CheckpointManager(
+        self.directory, options=self.options, item_handlers=handlers
+      )
     return self._manager
 
   def latest(self) -> int | None:

@@ -126,7 +126,7 @@ def mean(recent: Sequence[Mapping[str, jax.Array]]) -> dict[str, float]:
 
 
 def ahead(batch_at: Callable[[int], core.Batch], steps: Sequence[int], depth: int = 2) -> Iterator:
-  """batch_at(step) for each step, made `depth` steps ahead in a thread; its errors are raised here."""
+  """batch_at(step) of each step, made `depth` ahead in a thread; its errors are raised here."""
   ready, stop = queue.Queue(depth), threading.Event()
 
   def work():

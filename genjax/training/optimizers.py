@@ -1,8 +1,9 @@
-"""Optimizers from data: dict(name="adam", lr=1e-3, b1=.9, schedule=dict(name="warmup_cosine"), clip=1.).
+"""Optimizers from data: dict(name="adam", lr=1e-3, schedule=dict(name="warmup_cosine"), clip=1.).
 
-Every optax rule below is a dataclass whose fields are the rule's own hyper-parameters plus those of
-`Optimizer`. Left out are the rules that take no schedule (rprop, sm3) and those that need the value of
-the loss (polyak_sgd, lbfgs, momo). One optimizer serves one parameter group; its schedule counts that group's own updates.
+Every optax rule below is a dataclass whose fields are the rule's own hyper-parameters and those of
+`Optimizer`. Left out are the rules that take no schedule (rprop, sm3) and those that need the value
+of the loss (polyak_sgd, lbfgs, momo). One optimizer serves one parameter group; its schedule counts
+that group's own updates.
 """
 
 import dataclasses
@@ -28,7 +29,7 @@ class Constant:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Cosine:
-  """Warm-up, then half a cosine from lr to `final` lr at the last update (Loshchilov & Hutter 2017)."""
+  """Warm-up, then half a cosine from lr to `final` lr (Loshchilov & Hutter 2017)."""
 
   warmup: core.Count = 0
   final: core.Fraction = 0.0

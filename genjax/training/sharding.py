@@ -32,7 +32,8 @@ def check(name: str, size: int, slices: int = 1) -> None:
   if size % (devices * slices):
     of = f" in accumulate={slices} slices" if slices > 1 else ""
     raise core.UserError(
-      f"{name}={size}{of} does not divide by {devices} devices; use a multiple of {devices * slices}"
+      f"{name}={size}{of} does not divide by {devices} devices; "
+      f"use a multiple of {devices * slices}"
     )
 
 

@@ -1,4 +1,4 @@
-"""All of training, for every family: one update is its due objectives in order, `refresh`, the averages.
+"""All of training, for every family: the due objectives in order, `refresh`, the averages.
 
 No branch looks at the family. An objective's loss is differentiated with respect to the groups it
 trains and no other, so there is no stop_gradient to forget. The step is one pure function of

@@ -70,6 +70,7 @@ class Metrics:
   def __init__(self, workdir: pathlib.Path, start: int, steps: int, console: Console):
     self.console, self.steps, self.main = console, steps, jax.process_index() == 0
     self.clock, self.first, self.seen = time.monotonic(), None, start
+    self.rate = 0.0  # steps per second between the last two lines
     if not self.main:
       return
     from tensorboardX import SummaryWriter
@@ -93,7 +94,8 @@ class Metrics:
       return
     now = time.monotonic()
     if self.first is not None:  # the first interval holds the compilation
-      metrics = {**metrics, "steps_per_second": (step - self.seen) / (now - self.first)}
+      self.rate = (step - self.seen) / (now - self.first)
+      metrics = {**metrics, "steps_per_second": self.rate}
     self.first, self.seen = now, step
     line = {"step": step, "time": round(self.seconds, 3), **metrics}
     self.file.write(json.dumps(_finite(line)) + "\n")
@@ -127,7 +129,7 @@ def _headline(name: str) -> bool:
 
 
 def _cut(path: pathlib.Path, start: int) -> float:
-  """Drops the lines beyond step `start`, and a last one cut short; returns the seconds until there."""
+  """Drops the lines beyond step `start` and a last one cut short; returns the seconds before."""
   if not path.is_file():
     return 0.0
   kept, seconds = [], 0.0

@@ -1,7 +1,7 @@
-"""Makes unet2d.npz: an input and output of the diffusers library's UNet2DModel, with seeded weights.
+"""Makes unet2d.npz: an input and output of diffusers' UNet2DModel, with seeded weights.
 
-Run by hand, once, in an environment of its own with torch 2.13.0 and diffusers 0.42.1; neither is a
-dependency of this project or of its tests:
+Run by hand, once, in an environment of its own with torch 2.13.0 and diffusers 0.42.1; neither is
+a dependency of this project or of its tests:
 
     python tests/golden/make_unet2d.py
 

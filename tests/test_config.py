@@ -1,0 +1,175 @@
+"""Configurations: what is completed, what is refused, and in which words."""
+
+import dataclasses
+import json
+import pathlib
+import textwrap
+
+import pytest
+
+from genjax import config, core, registry, restored
+
+ROOT = pathlib.Path(__file__).parents[1]
+MOONS = f"{ROOT}/configs/ddpm_moons.py"
+CONFIGS = sorted(p for p in (ROOT / "configs").glob("*.py") if p.stem != "base")
+
+
+@pytest.mark.parametrize("path", CONFIGS, ids=lambda p: p.stem)
+def test_every_configuration_is_complete_and_has_a_smoke_variant(path):
+  whole, values = config.from_file(f"{path}:smoke")
+  assert values == {} and whole["steps"] == 20 and whole["save_every"] == 5
+  assert config.complete(whole) == whole
+  assert config.complete(json.loads(json.dumps(whole))) == whole  # as a run directory keeps it
+
+
+@pytest.mark.parametrize("path", CONFIGS, ids=lambda p: p.stem)
+def test_docstring_opens_with_title_and_command(path):
+  doc = path.read_text().split('"""')[1].splitlines()
+  assert doc[0].endswith(".") and len(doc[0]) < 80
+  assert f"--config=configs/{path.name}" in "\n".join(doc)
+
+
+def test_defaults_are_written_in():
+  whole, _ = config.from_file(MOONS)
+  assert whole["model"]["clip"] is True
+  assert whole["model"]["process"]["noise"] == dict(name="cosine", s=0.008, max_beta=0.999)
+  assert whole["optim"]["denoiser"]["b1"] == 0.9
+
+
+def test_overrides_have_the_type_of_what_they_replace():
+  whole, values = config.from_file(
+    MOONS, ["steps=7", "model.network.widths=8,9", "optim.denoiser.lr=1", "model.clip=false",
+            "eval_ema=", "metrics=w2,modes"],
+  )  # fmt: skip
+  assert whole["steps"] == 7 and whole["model"]["network"]["widths"] == (8, 9)
+  assert whole["optim"]["denoiser"]["lr"] == 1.0 and whole["model"]["clip"] is False
+  assert whole["eval_ema"] == "" and whole["metrics"] == ("w2", "modes")
+  assert values["steps"] == 7
+
+
+def test_another_name_drops_the_old_classs_keys():
+  whole, _ = config.from_file(MOONS, ["model.sampler.name=ancestral", "model.sampler.steps=9"])
+  assert whole["model"]["sampler"] == dict(name="ancestral", steps=9, variance="posterior")
+  same, _ = config.from_file(MOONS, ["model.sampler.name=ddim"])
+  assert same["model"]["sampler"]["steps"] == 50  # the same class keeps its values
+  nested, _ = config.from_file(MOONS, ["model.process.noise.name=linear"])
+  assert nested["model"]["process"] == dict(
+    name="ddpm", noise=dict(name="linear", first=1e-4, last=0.02), steps=100, zero_snr=False
+  )
+
+
+def test_free_keys():
+  whole, _ = config.from_file(MOONS, ["load.teacher=runs/x:denoiser", "ema.fast.decay=0.9"])
+  assert whole["load"] == {"teacher": "runs/x:denoiser"}
+  assert whole["ema"]["fast"] == dict(groups=(), decay=0.9, profile="warmup")
+
+
+@pytest.mark.parametrize(
+  ("overrides", "message"),
+  [
+    (["stepps=3"], "unknown key 'stepps'; did you mean 'steps'"),
+    (["model.network.width=3"], "did you mean 'model.network.widths'"),
+    (["optim.denoiser.lrr=3"], "did you mean 'optim.denoiser.lr'"),
+    (["model.sampler.name=dddim"], r"model\.sampler\.name: unknown sampler 'dddim'; did you mean"),
+    (["optim.denoiser.name=adan_"], "unknown optim 'adan_'; did you mean 'adan'"),
+    (["model.smapler.name=ddim"], "did you mean 'model.sampler'"),
+    (["steps=1.5"], "steps"),
+    (["steps=many"], "steps"),
+    (["steps=0"], "steps=0, expected a number >= 1"),
+    (["steps=-3"], "steps=-3, expected a number >= 1"),
+    (["model.network.widths=8,0"], "widths=0, expected a number >= 1"),
+    (["model.network.widths=8,x"], "widths"),
+    (["optim.denoiser.lr=0"], "lr=0.0, expected a number > 0"),
+    (["optim.denoiser.lr=nan"], "lr=nan"),
+    (["optim.denoiser.lr=inf"], "lr=inf"),
+    (["model.sampler.eta=1.5"], "eta=1.5, expected a number >= 0 and <= 1"),
+    (["dtype=float16"], "unknown dtype 'float16'; did you mean 'bfloat16'"),
+    (["eval_ema=emma"], "unknown eval_ema 'emma'; did you mean 'ema'"),
+    (["batch=9", "accumulate=2"], "batch=9 is not a multiple of accumulate=2"),
+    (["model=3"], "model"),
+    (["model.sampler.steps.x=3"], "unknown key 'model.sampler.steps.x'"),
+  ],
+)  # fmt: skip
+def test_mistakes_on_the_command_line(overrides, message):
+  with pytest.raises(core.UserError, match=message) as error:
+    config.from_file(MOONS, overrides)
+  assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+  ("line", "message"),
+  [
+    ("config.modle = 3", "unknown key 'modle'; did you mean 'model'"),
+    ("config.model.predction = 'v'", "did you mean 'model.prediction'"),
+    ("config.model.process.steps = '10'", "line 24: .*cannot be casted"),
+    ("config.steps = True", "steps=True, expected int"),
+    ("config.batch = -1", "batch=-1, expected a number >= 1"),
+    ("del config['seed']", "seed is missing"),
+    ("config.optim = dict(denoiser=dict(lr=1.))", "optim.denoiser has no 'name'"),
+    ("config.optim = 3", "line 24: .*cannot be casted"),
+    ("config.model = 'diffusion'", "line 24: .*cannot be casted"),
+  ],
+)
+def test_mistakes_in_the_file(tmp_path, line, message):
+  source = pathlib.Path(MOONS).read_text().replace("  return base.variant", f"  {line}\n  return base.variant")
+  file = tmp_path / "mine.py"
+  file.write_text(source)
+  with pytest.raises(core.UserError, match=message):
+    config.from_file(str(file))
+
+
+def test_missing_files_and_variants(tmp_path, monkeypatch):
+  monkeypatch.chdir(ROOT)
+  with pytest.raises(core.UserError, match=r"did you mean 'configs/ddpm_moons\.py'"):
+    config.from_file("configs/ddpm_moon.py")
+  with pytest.raises(core.UserError, match="unknown variant 'smok'; did you mean 'smoke'"):
+    config.from_file(f"{MOONS}:smok")
+  (tmp_path / "empty.py").write_text(textwrap.dedent("x = 1"))
+  with pytest.raises(core.UserError, match="no function get_config"):
+    config.from_file(str(tmp_path / "empty.py"))
+  with pytest.raises(core.UserError, match="no run directory"):
+    config.from_run(tmp_path)
+
+
+@pytest.mark.parametrize(
+  ("overrides", "message"),
+  [
+    (["model.prediction=eps", "model.process.zero_snr=true"], "model: prediction='eps' with"),
+    (["model.sampler.steps=101"], "model: sampler.steps=101 is more than process.steps=100"),
+    (["model.network.activation=reluu"], "model.network: unknown activation 'reluu'"),
+    (["data.kind=moon"], "did you mean 'moons'"),
+    (["optim.critic.name=adam"], "unknown group in optim 'critic'"),
+    (["model.network.conditional=true", "data.name=bars"], "needs data with labels"),
+  ],
+)
+def test_illegal_pairs_are_refused_when_built(overrides, message):
+  whole, _ = config.from_file(MOONS, overrides)
+  with pytest.raises(core.UserError, match=message):
+    restored.assemble(whole)
+
+
+def test_missing_optimizer_is_named():
+  whole, _ = config.from_file(MOONS)
+  with pytest.raises(core.UserError, match="optim.denoiser is missing"):
+    restored.assemble({**whole, "optim": {}})
+
+
+def test_difference_is_by_leaves():
+  whole, _ = config.from_file(MOONS)
+  other, _ = config.from_file(MOONS, ["batch=8", "model.sampler.name=ancestral"])
+  changes = config.difference(whole, other)
+  assert changes["batch"] == (256, 8) and changes["model.sampler.eta"] == (0.0, None)
+
+
+def test_workdir_is_named_after_configuration_and_overrides():
+  assert str(config.workdir("configs/a.py", [])) == "runs/a"
+  assert str(config.workdir("configs/a.py:smoke", [])) == "runs/a-smoke"
+  one, two = (config.workdir("configs/a.py", o) for o in (["x=1", "y=2"], ["y=2", "x=1"]))
+  assert one == two and len(one.name) == len("a-123456")
+
+
+@pytest.mark.parametrize("field", registry.TABLES)
+def test_tables_hold_dataclasses_whose_fields_have_one_type(field):
+  for name, cls in registry.TABLES[field].items():
+    assert dataclasses.is_dataclass(cls), name
+    assert set(registry.hints(cls)) >= set(registry.fields(cls))
