@@ -136,7 +136,8 @@ def override(config: Config, overrides: Sequence[str]) -> tuple[Config, Config]:
     raise core.UserError(_one_line(e)) from None
   for key, value in values.items():
     _at(config, key.rpartition(".")[0])[key.rpartition(".")[2]] = value
-  return complete(config), values
+  config = complete(config)
+  return config, {key: flatten(config)[key] for key in values}
 
 
 def _one_line(error: Exception) -> str:
@@ -249,7 +250,7 @@ def _conform_tuple(value, items, path):
   if isinstance(value, str):
     value = (value,) if value else ()
   if isinstance(value, (tuple, list)) and all(isinstance(v, str) for v in value):
-    value = tuple(part for v in value for part in v.split(","))  # an override of an empty tuple
+    value = tuple(part for v in value for part in v.split(",") if part)  # "a,b" and "" of a flag
   if not isinstance(value, (tuple, list)):
     value = (value,)
   if items and items[-1] is Ellipsis:

@@ -23,7 +23,7 @@ flags.DEFINE_integer("num", 64, "sample: how many", flag_values=FLAGS, lower_bou
 flags.DEFINE_integer("seed", 0, "sample: of the draws", flag_values=FLAGS, lower_bound=0)
 flags.DEFINE_string("out", "", "sample: another folder than <workdir>/generated/...", FLAGS)
 flags.DEFINE_string("cache", "~/.cache/genjax", "of compiled programs, or 'off'", FLAGS)
-flags.DEFINE_bool("distributed", False, "join the other hosts (jax.distributed)", FLAGS)
+flags.DEFINE_string("distributed", "", "several hosts: auto or ADDRESS,COUNT,INDEX", FLAGS)
 flags.DEFINE_bool("help", False, "this text", FLAGS)
 
 

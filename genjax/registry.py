@@ -18,7 +18,7 @@ from genjax.data import bars, digits, fake, folder, mnist, prepared, toys
 from genjax.families import diffusion, gan, mixture, rbm
 from genjax.networks import mlp, unet
 from genjax.processes import gaussian, schedules
-from genjax.samplers import solvers
+from genjax.samplers import guidance, solvers
 from genjax.training import optimizers
 
 MODELS = {
@@ -47,6 +47,7 @@ TABLES = {
   "process": {"ddpm": gaussian.DDPM},
   "noise": schedules.SCHEDULES,
   "sampler": {"ancestral": solvers.Ancestral, "ddim": solvers.DDIM},
+  "guidance": {"none": guidance.Unguided, "classifier_free": guidance.ClassifierFree},
   "optim": optimizers.OPTIMIZERS,
   "schedule": optimizers.SCHEDULES,
 }

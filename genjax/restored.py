@@ -63,13 +63,27 @@ class Setup:
 
   @functools.cached_property
   def sample(self):
-    """model.sample under jit: compiled once, for whatever parameters."""
-    return jax.jit(self.model.sample)
+    """model.sample under jit, compiled once: (params, buffers, root key, index [N]) -> (x, cond)."""
+
+    def draw(params, buffers, root, index):
+      keys, cond = self._inputs(root, index)
+      return self.model.sample(params, buffers, keys, cond), cond
+
+    return jax.jit(draw)
 
   @functools.cached_property
   def trajectory(self):
-    """model.trajectory under jit; the number of frames is static."""
-    return jax.jit(self.model.trajectory, static_argnums=4)
+    """model.trajectory likewise, with a static number of frames at the end."""
+
+    def draw(params, buffers, root, index, frames):
+      return self.model.trajectory(params, buffers, *self._inputs(root, index), frames)
+
+    return jax.jit(draw, static_argnums=4)
+
+  def _inputs(self, root, index):
+    """Sample i has a key of its own, and the label i modulo the number of classes."""
+    keys = jax.vmap(jax.random.fold_in, (None, 0))(root, index)
+    return keys, {name: index % self.data.spec.classes for name in self.model.conditions}
 
 
 def assemble(config: Mapping[str, Any]) -> Setup:
@@ -151,24 +165,20 @@ class Run:
     """Samples 0 ... num - 1 of a seed, `sample_batch` at a time."""
     size = self.config["sample_batch"]
     for first in range(0, num, size):
-      keys, cond = self._inputs(seed, first)
-      x = self.setup.sample(self.params, self.buffers, keys, cond)
+      x, cond = self.setup.sample(self.params, self.buffers, *self._inputs(seed, first))
       part = {"x": self.stored(_local(x)), **{k: _local(v) for k, v in cond.items()}}
       yield {k: v[: num - first] for k, v in part.items()}
 
   def trajectory(self, seed: int, num: int, frames: int) -> np.ndarray:
     """[frames, num, *event] of the first chunk, in stored units; its last frame are its samples."""
-    keys, cond = self._inputs(seed, 0)
-    film = self.setup.trajectory(self.params, self.buffers, keys, cond, frames)
+    film = self.setup.trajectory(self.params, self.buffers, *self._inputs(seed, 0), frames)
     return self.stored(_local(film)[:, :num])
 
   def _inputs(self, seed, first):
-    """Keys and conditions of one chunk, cut over the devices."""
-    index = first + np.arange(self.config["sample_batch"])
-    root = jax.random.key(seed)
-    keys = jax.vmap(lambda i: jax.random.fold_in(root, i))(jnp.asarray(index, jnp.uint32))
-    cond = {name: jnp.asarray(index % self.spec.classes) for name in self.model.conditions}
-    return jax.device_put((keys, cond), sharding.batched(sharding.mesh()))
+    """The root key and the numbers of one chunk's samples, cut over the devices."""
+    size = self.config["sample_batch"]
+    index = (first + np.arange(size, dtype=np.int32))[sharding.rows(size)]
+    return jax.random.key(seed), sharding.place({"index": index}, sharding.mesh())["index"]
 
   def stored(self, x: np.ndarray) -> np.ndarray:
     """Model units to those of the data's columns: uint8 levels, or float32 as it is."""

@@ -19,6 +19,7 @@ from typing import Any
 
 import jax
 import numpy as np
+from absl import logging
 
 from genjax import config as config_lib
 from genjax import core, restored
@@ -43,7 +44,8 @@ INTERRUPTED = 75  # the exit code that says: run me again
 def run_mode(flags, overrides: list[str], argv: list[str]) -> int | None:
   """Calls the function of flags.mode; returns the exit code, None for 0."""
   if flags.distributed:
-    jax.distributed.initialize()
+    sharding.join(flags.distributed)
+  logging.set_verbosity(logging.ERROR)  # orbax and tfds warn of what is no one's concern
   if flags.cache != "off":
     jax.config.update("jax_compilation_cache_dir", os.path.expanduser(flags.cache))
   workdir = pathlib.Path(flags.workdir or config_lib.workdir(flags.config, overrides))
@@ -102,7 +104,7 @@ def train(
     console.say(f"stopped by {interrupt.name} at step {int(state.step)}; go on with:\n  {command}")
     return INTERRUPTED
   run = restored.Run.of_state(setup, state)
-  _generate(run, workdir / "generated" / "seed0_num64", 0, config["samples"])
+  _generate(run, _folder(workdir, 0, config["samples"]), 0, config["samples"])
   _evaluate(run, workdir, console)
   if console.main:
     console.say(f"report     {page.write(workdir)}")
@@ -151,8 +153,7 @@ def sample(
 ) -> pathlib.Path:
   """Writes grid.png, samples.npz and animation.gif of samples 0 ... num - 1 of a seed."""
   run = restored.Run.open(workdir, config)
-  folder = out or workdir / "generated" / f"seed{seed}_num{num}"
-  return _generate(run, folder, seed, num)
+  return _generate(run, out or _folder(workdir, seed, num), seed, num)
 
 
 def evaluate(config: Mapping[str, Any], workdir: pathlib.Path) -> None:
@@ -277,6 +278,10 @@ def _evaluate(run, workdir, console):
   if console.main:
     writers.write_json(workdir / "eval.json", {**facts, "metrics": values})
     console.say("\n".join(f"{name:40} {value:.4g}" for name, value in values.items()))
+
+
+def _folder(workdir: pathlib.Path, seed: int, num: int) -> pathlib.Path:
+  return workdir / "generated" / f"seed{seed}_num{num}"
 
 
 def _generate(run, folder: pathlib.Path, seed: int, num: int) -> pathlib.Path:

@@ -1,5 +1,7 @@
 """Each family against closed forms, enumeration or an independent implementation."""
 
+import dataclasses
+
 import chex
 import jax
 import jax.numpy as jnp
@@ -12,7 +14,7 @@ from genjax.data import bars, toys
 from genjax.families import diffusion, gan, mixture, rbm
 from genjax.networks import mlp
 from genjax.processes import gaussian
-from genjax.samplers import solvers
+from genjax.samplers import guidance, solvers
 
 PLANE = core.DataSpec(shape=(2,))
 
@@ -35,7 +37,7 @@ def test_diffusion_loss_is_its_formula(prediction):
   params, buffers = model.init(jax.random.key(0), batch, {})
   key = jax.random.key(2)
   loss, (_, metrics) = model.loss(params, buffers, batch, key, 0)
-  t_key, eps_key, _ = jax.random.split(key, 3)
+  t_key, eps_key, _, _ = jax.random.split(key, 4)
   u = (np.arange(16) + np.asarray(jax.random.uniform(t_key, (16,)))) / 16
   k = np.floor(u * 10).astype(int) + 1
   bar = np.concatenate([[1], np.cumprod(1 - np.linspace(1e-4, 0.02, 10))])[k]
@@ -67,10 +69,66 @@ def test_diffusion_clips_samples_to_the_datas_range():
   assert jnp.max(jnp.abs(draws[True])) <= 0.5 < jnp.max(jnp.abs(draws[False]))
 
 
+LABELLED = core.DataSpec(shape=(2,), classes=3)
+
+
+def conditional(scale, **kwargs):
+  """A small conditional model, with parameters away from their zero start."""
+  model = diffusion.Diffusion(
+    spec=LABELLED, network=mlp.MLP(widths=(16,), conditional=True, spec=LABELLED),
+    process=gaussian.DDPM(steps=10), sampler=solvers.DDIM(steps=5), label_dropout=0.5,
+    guidance=guidance.ClassifierFree(scale=scale), **kwargs,
+  )  # fmt: skip
+  batch = {"x": jnp.zeros((4, 2)), "label": jnp.zeros(4, jnp.int32)}
+  return model, *model.init(jax.random.key(0), batch, {})
+
+
+def test_guidance_of_scale_one_is_the_conditional_model_and_zero_the_unconditional():
+  keys, label = jax.random.split(jax.random.key(1), 6), jnp.arange(6) % 3
+  draw = {}
+  for scale in (0.0, 1.0, 3.0):
+    model, params, buffers = conditional(scale)
+    draw[scale] = model.sample(params, buffers, keys, {"label": label})
+  plain = dataclasses.replace(model, guidance=guidance.Unguided())
+  chex.assert_trees_all_close(
+    draw[1.0], plain.sample(params, buffers, keys, {"label": label}), atol=1e-5
+  )
+  null = plain.sample(params, buffers, keys, {"label": jnp.full(6, 3)})
+  chex.assert_trees_all_close(draw[0.0], null, atol=1e-5)
+  assert not np.allclose(draw[3.0], draw[1.0], atol=1e-3)
+
+
+def test_guided_pair_is_the_extrapolation_of_the_two():
+  model, params, buffers = conditional(3.0)
+  plain = dataclasses.replace(model, guidance=guidance.Unguided())
+  x, t = jax.random.normal(jax.random.key(2), (4, 2)), jnp.float32(0.5)
+  at = lambda model, label: model.field(params, buffers, {"label": jnp.full(4, label)}).at(x, t, ())
+  guided, cond, null = at(model, 1), at(plain, 1), at(plain, 3)
+  for i in range(2):
+    chex.assert_trees_all_close(guided[i], null[i] + 3 * (cond[i] - null[i]), atol=1e-5)
+
+
+def test_labels_are_hidden_at_their_rate():
+  model, _, _ = conditional(1.0)
+  label = model._drop(jax.random.key(0), {"label": jnp.zeros(4000, jnp.int32)})["label"]
+  assert set(np.unique(label)) == {0, 3}
+  assert float(jnp.mean(label == 3)) == pytest.approx(0.5, abs=0.03)
+
+
+def test_clipped_pair_still_explains_xt():
+  process = gaussian.DDPM()
+  field = solvers.Field(lambda x: (), lambda x, t, m: (3 * x, x, m))
+  x, t = jnp.array([[0.2], [0.9]]), jnp.float32(0.4)
+  x0, eps, _ = guidance.clipped(field, process, -1, 1).at(x, t, ())
+  chex.assert_trees_all_close(x0, jnp.array([[0.6], [1.0]]), atol=1e-6)
+  chex.assert_trees_all_close(gaussian.corrupt(x0, eps, *process.coefficients(t)), x, atol=1e-6)
+
+
 def test_diffusion_refuses_what_cannot_be():
   for kwargs, message in [
     (dict(prediction="mean"), "unknown prediction"),
     (dict(process=gaussian.DDPM(zero_snr=True), prediction="eps"), "zero terminal"),
+    (dict(guidance=guidance.ClassifierFree()), "label_dropout > 0"),
     (dict(process=gaussian.DDPM(steps=10), sampler=solvers.DDIM(steps=11)), "sampler.steps=11"),
   ]:
     with pytest.raises(core.UserError, match=message):

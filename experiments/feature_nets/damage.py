@@ -50,7 +50,7 @@ def main(_) -> None:
       data=data, spec=data.spec, num=len(x), samples=lambda n, x=x: {"x": x[:n]}
     )
     rows[name] = {k: v for metric in NAMES for k, v in metrics.METRICS[metric](run).items()}
-  rows["(training digits)"] = {k: rows["none"][f"{k}/real"] for k in columns_of(rows["none"])}
+  rows["(reference)"] = {k: rows["none"][f"{k}/real"] for k in columns_of(rows["none"])}
   path = pathlib.Path(__file__).parent / "damage.json"
   path.write_text(json.dumps(rows, indent=2) + "\n")
   columns = columns_of(rows["none"])

@@ -18,7 +18,7 @@ import jax.numpy as jnp
 
 from genjax import core
 from genjax.processes import gaussian
-from genjax.samplers import solvers
+from genjax.samplers import guidance, solvers
 
 BINS = 8
 
@@ -28,7 +28,9 @@ class Diffusion:
   """One group, "denoiser".
 
   network: module (xt, c_noise(t), cond) -> [B, *event]. process: how data is corrupted.
-  sampler: solver that draws. prediction: "eps", "x0", "v" or "score".
+  sampler: solver that draws; guidance: of the field it follows.
+  prediction: "eps", "x0", "v" or "score".
+  label_dropout: share of the labels that training hides, for a network that is conditional.
   stratified: the batch's times are spread evenly over (0, 1], not drawn independently.
   clip: the predicted x0 is cut to the data's range while sampling.
   Raises UserError for a prediction that the process cannot be solved for.
@@ -38,7 +40,9 @@ class Diffusion:
   network: Any
   process: Any = gaussian.DDPM()
   sampler: Any = solvers.Ancestral()
+  guidance: Any = guidance.Unguided()
   prediction: str = "eps"
+  label_dropout: core.Fraction = 0.0
   stratified: bool = False
   clip: bool = True
   pretrained = ()
@@ -48,6 +52,12 @@ class Diffusion:
     self.process.grid(self.sampler.steps)
     if self.network.conditional and not self.spec.classes:
       raise core.UserError("network.conditional=True needs data with labels")
+    if isinstance(self.guidance, guidance.ClassifierFree) and not (
+      self.network.conditional and self.label_dropout
+    ):
+      raise core.UserError(
+        "classifier-free guidance needs network.conditional=True and label_dropout > 0"
+      )
 
   @property
   def conditions(self) -> tuple[str, ...]:
@@ -70,13 +80,14 @@ class Diffusion:
   def loss(self, params, buffers, batch, key, step):
     """Equation (1): mean squared error per dimension, mean over the batch."""
     x0 = batch["x"]
-    t_key, eps_key, dropout_key = jax.random.split(key, 3)
+    t_key, eps_key, dropout_key, label_key = jax.random.split(key, 4)
     t = self.process.snap(self._uniform(t_key, len(x0)))
     alpha, sigma = self.process.coefficients(t)
     eps = jax.random.normal(eps_key, x0.shape)
     xt = gaussian.corrupt(x0, eps, alpha, sigma)
+    cond = self._drop(label_key, self._cond(batch))
     out, buffers = core.call(
-      self.network, "denoiser", params, buffers, xt, self.process.c_noise(t), self._cond(batch),
+      self.network, "denoiser", params, buffers, xt, self.process.c_noise(t), cond,
       train=True, key=dropout_key,
     )  # fmt: skip
     target = gaussian.project(self.prediction, x0, eps, alpha, sigma)
@@ -96,21 +107,29 @@ class Diffusion:
     return solvers.integrate(self.sampler, field, self.process, grid, x, rest, frames)
 
   def field(self, params, buffers, cond) -> solvers.Field:
-    """What the network believes of (x0, eps) at (xt, t), t a scalar."""
+    """What the network believes of (x0, eps) at (xt, t), t a scalar: guided, then clipped."""
 
-    def at(xt, t, memory):
+    def at(xt, t, memory, cond):
       alpha, sigma = self.process.coefficients(t)
       times = jnp.broadcast_to(self.process.c_noise(t), len(xt))
       out, _ = core.call(self.network, "denoiser", params, buffers, xt, times, cond)
-      x0, eps = gaussian.solve(self.prediction, out, xt, alpha, sigma)
-      if self.clip and self.spec.range:
-        x0 = jnp.clip(x0, *self.spec.range)
-      return x0, eps, memory
+      return *gaussian.solve(self.prediction, out, xt, alpha, sigma), memory
 
-    return solvers.Field(lambda x: (), at)
+    null = jax.tree.map(lambda a: jnp.full_like(a, self.spec.classes), cond)
+    guided = self.guidance(solvers.Field(lambda x: (), at), cond, null)
+    if self.clip and self.spec.range:
+      return guidance.clipped(guided, self.process, *self.spec.range)
+    return guided
 
   def _cond(self, batch):
     return {name: batch[name] for name in self.conditions}
+
+  def _drop(self, key, cond):
+    """The conditions with some labels replaced by the null one, which is `classes`."""
+    if not self.label_dropout:
+      return cond
+    drop = lambda a: jax.random.bernoulli(key, self.label_dropout, (len(a),))
+    return jax.tree.map(lambda a: jnp.where(drop(a), self.spec.classes, a), cond)
 
   def _uniform(self, key, n):
     if self.stratified:

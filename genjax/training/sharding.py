@@ -11,6 +11,25 @@ from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 from genjax import core
 
 
+def join(how: str) -> None:
+  """Joins the other hosts, before anything asks for devices.
+
+  how: "auto" on machines that know each other (TPU pods, Slurm), else "ADDRESS,COUNT,INDEX": the
+  host:port of process 0, the number of processes, and which of them this is.
+  """
+  address, _, rest = how.partition(",")
+  count, _, index = rest.partition(",")
+  try:
+    if how == "auto":
+      jax.distributed.initialize()
+    else:
+      jax.distributed.initialize(address, int(count), int(index))
+  except ValueError as e:
+    raise core.UserError(
+      f"--distributed={how}: {e}; expected auto, or ADDRESS:PORT,COUNT,INDEX"
+    ) from None
+
+
 def mesh() -> Mesh:
   """All devices of all hosts along "data"."""
   return jax.make_mesh((jax.device_count(),), ("data",), axis_types=(AxisType.Auto,))

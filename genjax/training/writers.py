@@ -69,7 +69,7 @@ class Metrics:
 
   def __init__(self, workdir: pathlib.Path, start: int, steps: int, console: Console):
     self.console, self.steps, self.main = console, steps, jax.process_index() == 0
-    self.clock, self.first, self.seen = time.monotonic(), None, start
+    self.clock, self.before, self.first, self.seen = time.monotonic(), 0.0, None, start
     self.rate = 0.0  # steps per second between the last two lines
     if not self.main:
       return

@@ -1,0 +1,32 @@
+# make train = environment + install + the main job;  make test = environment + install + the tests
+
+PYTHON ?= python3
+BIN := .venv/bin
+PYTEST := $(BIN)/python -m pytest -n 2
+
+.PHONY: train test test-slow lint clean
+
+train: .venv/installed
+	$(BIN)/python -m genjax.main --config=configs/ddpm_mnist.py
+
+test: lint
+	$(PYTEST)
+
+test-slow: .venv/installed-dev
+	$(PYTEST) -m slow
+
+lint: .venv/installed-dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+.venv/installed: pyproject.toml constraints.txt
+	$(PYTHON) -m venv .venv
+	$(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable .
+	touch $@
+
+.venv/installed-dev: .venv/installed
+	$(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev]'
+	touch $@
+
+clean:
+	rm -rf .venv .jax_cache .pytest_cache .ruff_cache

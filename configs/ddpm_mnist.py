@@ -1,0 +1,65 @@
+"""DDPM on MNIST: handwritten digits from noise.
+
+    python -m genjax.main --config=configs/ddpm_mnist.py
+"""
+
+from configs import base
+
+
+def get_config(arg=""):
+  config = base.get_config()
+  config.data = dict(name="mnist", source="auto")
+  config.model = dict(
+    name="diffusion",
+    network=dict(
+      name="unet", channels=(64, 128), layers=1, attention=(False, True), head_dim=32, patch=2
+    ),
+    process=dict(name="ddpm", noise=dict(name="cosine"), steps=1000),
+    sampler=dict(name="ddim", steps=50),
+    prediction="v",
+    stratified=True,
+  )
+  schedule = dict(name="warmup_cosine", warmup=100)
+  config.optim = dict(denoiser=dict(name="adam", lr=2e-3, schedule=schedule, clip=1.0))
+  config.ema = dict(ema=dict(decay=0.995))
+  config.eval_ema = "ema"
+  config.update(dict(steps=2400, batch=64, log_every=100, sample_every=400, save_every=800))
+  config.metrics = ("fd", "kid", "prdc", "legible", "balance", "nearest")
+  return base.variant(config, arg, smoke=smoke, full=full)
+
+
+def smoke(config):
+  """20 steps of a tiny network on random pictures."""
+  config = base.smoke(config)
+  config.data = dict(name="fake", shape=(12, 12, 1))
+  config.model.network.channels = (8, 16)
+  config.model.network.groups = 4
+  config.model.network.head_dim = 8
+  config.model.sampler.steps = 5
+  config.metrics = ()
+  return config
+
+
+def full(config):
+  """The paper's size, on all 60,000 digits, for accelerators."""
+  config.data.source = "tfds"
+  config.model.network = dict(
+    name="unet",
+    channels=(128, 256, 256, 256),
+    layers=2,
+    attention=(False, True, False, False),
+    head_dim=256,
+    groups=32,
+    dropout=0.1,
+  )
+  config.model.sampler = dict(name="ancestral", steps=1000)
+  config.model.prediction = "eps"
+  config.model.process.noise = dict(name="linear")
+  config.optim.denoiser = dict(
+    name="adam", lr=2e-4, schedule=dict(name="constant", warmup=5000), clip=1.0
+  )
+  config.ema.ema.decay = 0.9999
+  config.dtype = "bfloat16"
+  config.update(dict(steps=200_000, batch=128, log_every=500, sample_every=10_000))
+  config.update(dict(save_every=10_000, milestone_every=50_000, num=10_000, sample_batch=256))
+  return config
