@@ -1,6 +1,6 @@
 """DDPM on MNIST: handwritten digits from noise.
 
-    python -m genjax.main --config=configs/ddpm_mnist.py
+python -m genjax.main --config=configs/ddpm_mnist.py
 """
 
 from configs import base

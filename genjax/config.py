@@ -41,7 +41,6 @@ class Experiment:
   *_every: cadences in steps, 0 for never; keep: newest checkpoints that stay, milestone_every: and
   those at its multiples. sample_batch: samples drawn at once, on every occasion; samples: in the
   pictures. metrics: named in evaluation/metrics.py; num: samples that they look at.
-  evaluate: run them (and the report) at the end of training.
   """
 
   model: Any

@@ -123,20 +123,29 @@ class Run:
   """A model with its parameters, as metrics and pictures see it.
 
   step: of the parameters; num: how many samples metrics look at.
+  split: what they measure against: "test", or "valid" while training goes on.
   """
 
-  def __init__(self, setup: Setup, params: core.Params, buffers: core.Buffers, step: int):
+  def __init__(
+    self,
+    setup: Setup,
+    params: core.Params,
+    buffers: core.Buffers,
+    step: int,
+    split: str = "test",
+  ):
     self.setup, self.params, self.buffers, self.step = setup, params, buffers, step
+    self.split = split
     self.config, self.model, self.data = setup.config, setup.model, setup.data
     self.spec, self.num = setup.data.spec, setup.config["num"]
     self._samples = {}
 
   @classmethod
-  def of_state(cls, setup: Setup, state: core.TrainState) -> "Run":
+  def of_state(cls, setup: Setup, state: core.TrainState, split: str = "test") -> "Run":
     """With the average that config.eval_ema names in the place of the raw parameters."""
     average = setup.config["eval_ema"]
     params = {**state.params, **(state.ema[average] if average else {})}
-    return cls(setup, params, state.buffers, int(state.step))
+    return cls(setup, params, state.buffers, int(state.step), split)
 
   @classmethod
   def open(cls, workdir: pathlib.Path, config: Mapping[str, Any] | None = None) -> "Run":

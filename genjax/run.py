@@ -79,6 +79,7 @@ def train(
   console = writers.Console()
   setup = restored.assemble(config)
   sharding.check("batch", config["batch"], config["accumulate"])
+  sharding.check_alike("data", json.dumps(setup.data.hash))
   _check_metrics(config)
   saved = checkpoints.Checkpoints(workdir, config["keep"], config["milestone_every"])
   start = _resume(workdir, config, saved, console)
@@ -93,7 +94,7 @@ def train(
     state = saved.restore(setup.abstract(batch_at(0), over))
     if int(state.halted) >= 0:
       raise core.UserError(f"{workdir} diverged at step {int(state.halted)}; start anew elsewhere")
-  if int(state.step) >= config["steps"]:
+  if int(state.step) >= config["steps"] and (workdir / "report.html").is_file():
     console.say(f"{workdir} is finished: {int(state.step)} of {config['steps']} steps")
     return None
   _open(workdir, config, setup, state, overrides, command, console)
@@ -117,8 +118,11 @@ def _fit(setup, state, batch_at, over, workdir, saved, console, interrupt):
   step_fn = loop.compiled(setup.model, setup.optimizers, setup.averages, config["accumulate"], over)
   metrics = writers.Metrics(workdir, int(state.step), config["steps"], console)
 
+  def so_far(state):  # the test split is for what training ends in
+    return restored.Run.of_state(setup, state, split="valid")
+
   def look(step, state):
-    run = restored.Run.of_state(setup, state)
+    run = so_far(state)
     samples = run.samples(config["samples"])
     if console.main:
       name = f"step_{step:08d}.png"
@@ -127,10 +131,7 @@ def _fit(setup, state, batch_at, over, workdir, saved, console, interrupt):
   hooks = (
     (config["save_every"], lambda step, state: saved.save(state)),
     (config["sample_every"], look),
-    (
-      config["evaluate_every"],
-      lambda step, state: _evaluate(restored.Run.of_state(setup, state), workdir, console),
-    ),
+    (config["evaluate_every"], lambda step, state: _evaluate(so_far(state), workdir, console)),
   )
   try:
     log = (config["log_every"], metrics.write)
@@ -274,7 +275,8 @@ def _evaluate(run, workdir, console):
   values = {}
   for name in run.config["metrics"]:
     values |= metric_table.METRICS[name](run)
-  facts = {"step": run.step, "average": run.config["eval_ema"] or "raw", "num": run.num, "seed": 0}
+  facts = {"step": run.step, "average": run.config["eval_ema"] or "raw", "num": run.num}
+  facts |= {"seed": 0, "split": run.split}
   if console.main:
     writers.write_json(workdir / "eval.json", {**facts, "metrics": values})
     console.say("\n".join(f"{name:40} {value:.4g}" for name, value in values.items()))

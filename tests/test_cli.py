@@ -9,8 +9,14 @@ import subprocess
 import sys
 import time
 
+import chex
+import jax
 import numpy as np
 import pytest
+
+from genjax import config, core, restored
+from genjax import run as genjax_run
+from genjax.training import sharding
 
 ROOT = pathlib.Path(__file__).parents[1]
 MOONS = "--config=configs/ddpm_moons.py:smoke"
@@ -39,10 +45,6 @@ def run(*arguments, code=0, **kwargs):
 
 def parameters(workdir):
   """Every array of the newest checkpoint, by its path."""
-  import jax
-
-  from genjax import config, restored
-
   setup = restored.assemble(config.from_run(workdir)[0])
   state = restored.restore(setup, workdir)
   state = state._replace(key=jax.random.key_data(state.key))
@@ -108,6 +110,43 @@ def test_sample_is_a_function_of_seed_and_index(unbroken, tmp_path):
   default = np.load(workdir / "generated/seed0_num16/samples.npz")["x"]
   np.testing.assert_array_equal(default, x[40, 0][:16])
   assert not np.array_equal(x[5, 0], x[5, 1])
+
+
+def test_many_samples_come_in_files_of_bounded_size(unbroken, tmp_path, monkeypatch):
+  workdir, _ = unbroken
+  monkeypatch.setattr(genjax_run, "SHARD", 20)
+  whole = config.from_run(workdir)[0]
+  genjax_run.sample(whole, workdir, 40, 0, tmp_path / "many")
+  parts = [np.load(p)["x"] for p in sorted((tmp_path / "many").glob("samples_*.npz"))]
+  assert [len(p) for p in parts] == [16, 16, 8]
+  default = np.load(workdir / "generated/seed0_num16/samples.npz")["x"]
+  np.testing.assert_array_equal(parts[0], default)
+
+
+def test_a_group_is_loaded_averaged_or_raw(unbroken):
+  workdir, _ = unbroken
+  setup = restored.assemble(config.from_run(workdir)[0])
+  state = restored.restore(setup, workdir)
+  averaged, buffers = restored.load_group(f"{workdir}:denoiser")
+  chex.assert_trees_all_equal(averaged, state.ema["ema"]["denoiser"])
+  raw, _ = restored.load_group(f"{workdir}:denoiser@raw")
+  chex.assert_trees_all_equal(raw, state.params["denoiser"])
+  new = setup.initial(setup.pipeline.at(0), sharding.mesh(), {"denoiser": (averaged, buffers)})
+  chex.assert_trees_all_equal(new.params["denoiser"], averaged)
+  for where, message in [
+    (f"{workdir}:critic", "unknown group"),
+    (f"{workdir}:denoiser@old", "@raw"),
+  ]:
+    with pytest.raises(core.UserError, match=message):
+      restored.load_group(where)
+
+
+def test_a_run_killed_before_its_report_makes_it_later(unbroken):
+  workdir, _ = unbroken
+  (workdir / "report.html").unlink()
+  out, _ = run(*FLAGS, f"--workdir={workdir}")
+  assert "report" in out and (workdir / "report.html").exists()
+  assert [line["step"] for line in lines(workdir)] == [5, 10, 15, 20]
 
 
 def test_samples_on_eight_devices_agree(unbroken, tmp_path):
@@ -236,7 +275,7 @@ def long_run(tmp_path_factory):
 
 
 def test_a_killed_run_resumes_bitwise(long_run, tmp_path):
-  """SIGKILL twice at moments of its own, then the same command: all arrays as if nothing had been."""
+  """SIGKILL twice at moments of its own, then the same command: every array as if nothing had."""
   workdir = tmp_path / "killed"
   for step in (150, 700):
     process = start(*LONG, f"--workdir={workdir}")

@@ -111,7 +111,11 @@ def test_mistakes_on_the_command_line(overrides, message):
   ],
 )
 def test_mistakes_in_the_file(tmp_path, line, message):
-  source = pathlib.Path(MOONS).read_text().replace("  return base.variant", f"  {line}\n  return base.variant")
+  source = (
+    pathlib.Path(MOONS)
+    .read_text()
+    .replace("  return base.variant", f"  {line}\n  return base.variant")
+  )
   file = tmp_path / "mine.py"
   file.write_text(source)
   with pytest.raises(core.UserError, match=message):
@@ -150,7 +154,7 @@ def test_illegal_pairs_are_refused_when_built(overrides, message):
 
 def test_missing_optimizer_is_named():
   whole, _ = config.from_file(MOONS)
-  with pytest.raises(core.UserError, match="optim.denoiser is missing"):
+  with pytest.raises(core.UserError, match=r"optim\.denoiser is missing"):
     restored.assemble({**whole, "optim": {}})
 
 

@@ -1,5 +1,6 @@
 """What every registered family owes the trainer, the sampler and the metrics: one test over all."""
 
+import functools
 import itertools
 import pathlib
 
@@ -40,9 +41,7 @@ class Member:
     self.config = config.from_file(path, [*overrides, "data.n=500"])[0]
     self.setup = restored.assemble(self.config)
     self.model, self.over = self.setup.model, sharding.mesh()
-    self.step = loop.compiled(
-      self.model, self.setup.optimizers, self.setup.averages, 1, self.over
-    )
+    self.step = loop.compiled(self.model, self.setup.optimizers, self.setup.averages, 1, self.over)
     if hasattr(self.model, "sample"):
       self.sample = jax.jit(self.model.sample)
     self.states = [self.initial()]
@@ -107,7 +106,23 @@ def changed(old, new):
 
 def test_one_trace_per_combination_of_due_objectives(member):
   combinations = {step_lib.due_at(member.model, k) for k in range(4)}
+  chex.clear_trace_counter()
+  step = chex.assert_max_traces(step_lib.train_step, n=len(combinations))
+  step = functools.partial(step, member.model, member.setup.optimizers, member.setup.averages)
+  step, state = jax.jit(step, static_argnames="due"), member.states[0]
+  for k in range(4):
+    state, _ = step(state, member.batch(k), due=step_lib.due_at(member.model, k))
   assert member.step._cache_size() == len(combinations)
+
+
+@pytest.mark.parametrize("jit", [True, False])
+def test_step_is_the_same_with_and_without_jit(member, jit):
+  step = functools.partial(
+    step_lib.train_step, member.model, member.setup.optimizers, member.setup.averages
+  )
+  step = jax.jit(step, static_argnames="due") if jit else step
+  state, _ = step(member.states[2], member.batch(2), due=step_lib.due_at(member.model, 2))
+  chex.assert_trees_all_close(data(state), data(member.states[3]), rtol=2e-4, atol=2e-5)
 
 
 def test_objectives_name_groups(member):

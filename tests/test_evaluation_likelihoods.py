@@ -22,6 +22,7 @@ def fake_run(data, samples=None, num=250, **likelihood):
 
   return types.SimpleNamespace(
     num=num,
+    split="test",
     spec=data.spec,
     data=data,
     samples=lambda n: {"x": samples[:n]},

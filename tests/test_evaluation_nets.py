@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from genjax import core
-from genjax.data import digits, mnist
+from genjax.data import digits, mnist, published
 from genjax.evaluation import distances, features, metrics
 from genjax.networks import classifier
 
@@ -19,7 +19,7 @@ RESULTS = pathlib.Path(__file__).parents[1] / "experiments" / "feature_nets" / "
 SOURCES = {
   "mnist": mnist.Mnist(source="bundled"),
   "digits": digits.Digits(),
-  "fashion_mnist": mnist.FashionMnist(),
+  "fashion_mnist": mnist.FashionMnist(source="dir", dir=published.FASHION.local),
 }
 
 
@@ -39,6 +39,7 @@ def load(name):
 def fake_run(data, x, num=180, **labels):
   return types.SimpleNamespace(
     num=num,
+    split="test",
     spec=data.spec,
     data=data,
     samples=lambda n: {key: a[:n] for key, a in {"x": x, **labels}.items()},

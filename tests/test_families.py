@@ -138,8 +138,6 @@ def test_diffusion_refuses_what_cannot_be():
 # WGAN-GP
 
 
-
-
 def wgan(**kwargs):
   return gan.WGANGP(
     spec=PLANE, generator=mlp.MLP(widths=(8,), out=2, batch_norm=True),

@@ -26,9 +26,7 @@ def test_linear_schedule_is_the_product_of_its_betas():
 def test_cosine_schedule_is_its_closed_form_until_beta_is_cut():
   u = np.arange(1, 991) / 1000
   f = lambda u: np.cos(np.pi / 2 * (u + 0.008) / 1.008) ** 2
-  np.testing.assert_allclose(
-    schedules.Cosine().alpha_bar(1000)[:990], f(u) / f(0), rtol=1e-9
-  )
+  np.testing.assert_allclose(schedules.Cosine().alpha_bar(1000)[:990], f(u) / f(0), rtol=1e-9)
 
 
 @pytest.mark.parametrize("process", PROCESSES.values(), ids=PROCESSES)

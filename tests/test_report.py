@@ -110,14 +110,14 @@ def test_hostile_names_are_only_text(workdir):
   data = {"origin": HOSTILE, "counts": {"train": HOSTILE}}
   run |= {"devices": [HOSTILE], "git": {"commit": HOSTILE}, "data": data}
   write(workdir / "run.json", run | {"steps_per_second": 1.0, "overrides": {HOSTILE: HOSTILE}})
-  evaluation = {"average": HOSTILE, "seed": HOSTILE, "num": HOSTILE, "step": HOSTILE}
+  evaluation = dict.fromkeys(("average", "seed", "num", "step", "split"), HOSTILE)
   write(workdir / "eval.json", evaluation | {"metrics": {HOSTILE: HOSTILE, f"{HOSTILE}/n": 1}})
   lines = [{"step": s, HOSTILE: 1.0 + s, f"{HOSTILE}@1": 2.0, f"{HOSTILE}@2": 1.0} for s in (1, 2)]
   (workdir / "metrics.jsonl").write_text("\n".join(map(json.dumps, lines)))
   (workdir / "generated/ddim").rename(workdir / "generated/<b onclick=x>&quot;")
   reader = Reader(page.write(workdir).read_text())
   assert set(reader.tags) <= {*clean, "p", "small"}
-  assert reader.text.count(HOSTILE) >= 12
+  assert reader.text.count(HOSTILE) >= 13
 
 
 PARTS = {
@@ -141,6 +141,15 @@ def test_a_missing_part_leaves_its_section_out(workdir, part):
 def test_config_alone_is_a_run(tmp_path):
   write(tmp_path / "config.json", {"steps": 3})
   assert headings(page.write(tmp_path).read_text()) == ["Configuration"]
+
+
+def test_the_note_of_the_metrics_says_how_they_were_measured(workdir):
+  facts = {"step": 1000, "average": "slow", "num": 5000, "seed": 0, "split": "valid"}
+  write(workdir / "eval.json", facts | {"metrics": {"fd/net": 3.25}})
+  said = (
+    "After step 1,000, parameters: average “slow”, 5,000 samples, seed 0, against the valid split."
+  )
+  assert said in Reader(page.metrics(material.read(workdir))).text
 
 
 def test_no_run_directory(workdir):

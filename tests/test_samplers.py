@@ -33,7 +33,7 @@ def run(solver, field, process, n=4096, seed=0, grid=None, x=None):
 
 @pytest.mark.parametrize("process", [PROCESS, COSINE], ids=["linear", "cosine"])
 def test_ddim_reaches_the_analytic_marginal(process):
-  """The probability flow of Gaussian data is linear: x(0) = mean + std/s(1) (x(1) - alpha(1) mean)."""
+  """The probability flow of Gaussian data is linear: x(0) = mean + std/s(1) (x(1) - alpha mean)."""
   mean, std = 0.7, 0.4
   x = jnp.linspace(-2, 2, 9)[:, None]
   out = run(solvers.DDIM(steps=1000), gaussian_field(process, mean, std), process, n=9, x=x)
@@ -66,7 +66,9 @@ def test_ddim_with_eta_one_is_ancestral_with_the_posterior_variance(steps):
 def test_ancestral_step_has_the_moments_of_bayes_rule():
   """q(xs | xt, x0) by conditioning the joint Gaussian of (xs, xt) given x0, in float64."""
   t, s, x0, xt = 0.5, 0.3, 0.4, -0.9
-  (at, st), (as_, ss) = ([np.float64(c) for c in PROCESS.coefficients(jnp.float32(u))] for u in (t, s))
+  (at, st), (as_, ss) = (
+    [np.float64(c) for c in PROCESS.coefficients(jnp.float32(u))] for u in (t, s)
+  )
   r = at / as_
   gain = r * ss**2 / st**2  # cov(xs, xt) / var(xt)
   mean, var = as_ * x0 + gain * (xt - at * x0), ss**2 - gain * r * ss**2
@@ -92,7 +94,9 @@ def test_the_last_step_returns_x0_without_noise(solver):
   """At s = 0 nothing of the noise is left, whatever was believed before."""
   believed = jnp.float32(0.123)
   field = solvers.Field(lambda x: (), lambda x, t, m: (jnp.full_like(x, believed), x, m))
-  chex.assert_trees_all_close(run(solver, field, PROCESS, n=8), jnp.full((8, 1), believed), atol=1e-7)
+  chex.assert_trees_all_close(
+    run(solver, field, PROCESS, n=8), jnp.full((8, 1), believed), atol=1e-7
+  )
 
 
 def test_each_step_starts_where_the_last_one_ended():

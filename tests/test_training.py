@@ -1,6 +1,7 @@
-"""The step, optimizers, averages, sharding, loop and checkpoints, on a model small enough to solve."""
+"""Step, optimizers, averages, loop and checkpoints, on a model small enough to solve by hand."""
 
 import dataclasses
+import pathlib
 import threading
 
 import chex
@@ -10,7 +11,7 @@ import numpy as np
 import optax
 import pytest
 
-from genjax import core
+from genjax import config, core, restored
 from genjax.training import averages, checkpoints, loop, optimizers, sharding, writers
 from genjax.training import step as step_lib
 
@@ -250,6 +251,25 @@ def test_metrics_of_lost_steps_are_cut_off(tmp_path):
   lines = [writers.json.loads(t) for t in (tmp_path / "metrics.jsonl").read_text().splitlines()]
   assert [(line["step"], line["x/loss"]) for line in lines] == [(3, 3.0), (6, 6.0), (9, -1.0)]
   assert lines[0]["x/bad"] is None and lines[2]["time"] >= lines[1]["time"]
+
+
+def test_bfloat16_computes_beside_float32_parameters():
+  """Parameters, loss, moments and averages stay float32; the loss is that of float32 to 1 %."""
+  metrics = {}
+  for dtype in ("float32", "bfloat16"):
+    path = f"{pathlib.Path(__file__).parents[1]}/configs/ddpm_mnist.py:smoke"
+    setup = restored.assemble(config.from_file(path, [f"dtype={dtype}"])[0])
+    state = setup.initial(setup.pipeline.at(0), OVER, {})
+    floats = [a for a in jax.tree.leaves(state) if jnp.issubdtype(a.dtype, jnp.floating)]
+    assert {a.dtype for a in floats} == {jnp.dtype("float32")}
+    step = loop.compiled(setup.model, setup.optimizers, setup.averages, 1, OVER)
+    for k in range(3):
+      state, metrics[dtype] = step(state, sharding.place(setup.pipeline.at(k), OVER), due=(0,))
+    assert metrics[dtype]["denoiser/loss"].dtype == jnp.float32
+  assert metrics["bfloat16"]["denoiser/loss"] != metrics["float32"]["denoiser/loss"]
+  chex.assert_trees_all_close(
+    metrics["bfloat16"]["denoiser/loss"], metrics["float32"]["denoiser/loss"], rtol=0.01
+  )
 
 
 def test_rows_and_divisibility():

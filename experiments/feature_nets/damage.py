@@ -47,7 +47,7 @@ def main(_) -> None:
   for name, x in damaged(data.splits["valid"]).items():
     x = np.clip(np.rint(x), 0, 255).astype(np.uint8)
     run = types.SimpleNamespace(
-      data=data, spec=data.spec, num=len(x), samples=lambda n, x=x: {"x": x[:n]}
+      data=data, spec=data.spec, num=len(x), split="test", samples=lambda n, x=x: {"x": x[:n]}
     )
     rows[name] = {k: v for metric in NAMES for k, v in metrics.METRICS[metric](run).items()}
   rows["(reference)"] = {k: rows["none"][f"{k}/real"] for k in columns_of(rows["none"])}

@@ -31,14 +31,14 @@ CHUNK = 100  # examples at once, padded: one compiled program whatever their num
 
 
 def likelihood(run: Any) -> reference.Metrics:
-  """Every likelihood of run.model on up to run.num test examples.
+  """Every likelihood of run.model on up to run.num examples of run.split.
 
   Raises core.UserError if the model has none.
   """
   if not getattr(run.model, "likelihoods", None):
     raise core.UserError("metric 'likelihood': this model has none; expected a metric of samples")
-  n = min(run.num, len(run.data.splits["test"]["x"]))
-  batch, metrics = run.batch("test", n), {}
+  n = min(run.num, len(run.data.splits[run.split]["x"]))
+  batch, metrics = run.batch(run.split, n), {}
   for name, (kind, log_prob) in run.model.likelihoods.items():
     keys = jax.random.split(run.key(f"likelihood/{name}"), 1 if kind == core.EXACT else KEYS)
     program = jax.jit(log_prob)

@@ -1,6 +1,7 @@
 """The metrics by name: METRICS[name](run) -> {metric: number}.
 
 A run offers: num, how many examples to use; spec and data, a core.DataSpec and a sources.Dataset;
+split, which of the data is held out to measure against ("test", or "valid" during training);
 samples(n), a dict of "x" as stored and, if conditioned, "label"; batch(split, n), the same for the
 model's eye; key(name), for evaluation alone; model, params and buffers.
 
@@ -36,7 +37,7 @@ class Seen(NamedTuple):
   net: features.FeatureNet
   samples: tuple[np.ndarray, np.ndarray]
   train: tuple[np.ndarray, np.ndarray]
-  test: tuple[np.ndarray, np.ndarray]
+  held: tuple[np.ndarray, np.ndarray]
   sets: reference.Sets
 
 
@@ -47,47 +48,47 @@ def seen(run: Any) -> Seen:
 
 
 def fd(run: Any) -> reference.Metrics:
-  """Fréchet distance to the test set."""
+  """Fréchet distance to the held-out set."""
   s = seen(run)
-  pair = tuple(distances.frechet(x, s.test[0]) for x, _ in (s.samples, s.train))
+  pair = tuple(distances.frechet(x, s.held[0]) for x, _ in (s.samples, s.train))
   return reference.rows({f"fd/{s.net.id}": pair}, s.sets.n)
 
 
 def kid(run: Any) -> reference.Metrics:
-  """Kernel distance to the test set; may be negative."""
+  """Kernel distance to the held-out set; may be negative."""
   s = seen(run)
-  (value, se), (real, real_se) = (distances.kid(x, s.test[0]) for x, _ in (s.samples, s.train))
+  (value, se), (real, real_se) = (distances.kid(x, s.held[0]) for x, _ in (s.samples, s.train))
   name = f"kid/{s.net.id}"
   errors = {f"{name}/se": se, f"{name}/real/se": real_se}
   return reference.rows({name: (value, real)}, s.sets.n) | errors
 
 
 def prdc(run: Any) -> reference.Metrics:
-  """Precision, recall, density and coverage with respect to the test set."""
+  """Precision, recall, density and coverage with respect to the held-out set."""
   s = seen(run)
-  value, real = (distances.prdc(x, s.test[0]) for x, _ in (s.samples, s.train))
+  value, real = (distances.prdc(x, s.held[0]) for x, _ in (s.samples, s.train))
   return reference.rows({f"{k}/{s.net.id}": (value[k], real[k]) for k in value}, s.sets.n)
 
 
 def legible(run: Any) -> reference.Metrics:
   """Share of samples with a confident class and, if a class was asked for, with that class.
 
-  The references are of test images, which the net has not learnt.
+  The references are of held-out images, which the net has not learnt.
   """
   s = seen(run)
-  pair = tuple(np.mean(p.max(1) > CONFIDENT) for _, p in (s.samples, s.test))
+  pair = tuple(np.mean(p.max(1) > CONFIDENT) for _, p in (s.samples, s.held))
   values = {f"legible/{s.net.id}": pair}
   if "label" in s.sets.samples:
-    asked = ((s.samples, s.sets.samples), (s.test, s.sets.test))
+    asked = ((s.samples, s.sets.samples), (s.held, s.sets.held))
     pair = tuple(np.mean(p.argmax(1) == data["label"]) for (_, p), data in asked)
     values[f"agrees/{s.net.id}"] = pair
   return reference.rows(values, s.sets.n)
 
 
 def balance(run: Any) -> reference.Metrics:
-  """Whether the classes occur as often as in the training data; references are of test images."""
+  """Whether classes occur as often as in the training data; references are of held-out images."""
   s = seen(run)
-  found = [histogram(p) for _, p in (s.samples, s.test)]
+  found = [histogram(p) for _, p in (s.samples, s.held)]
   wanted = np.bincount(run.data.splits["train"]["label"][:], minlength=len(found[0]))
   values = {
     f"balance/{s.net.id}": tuple(distances.divergence(h, wanted) for h in found),
@@ -105,13 +106,13 @@ def nearest(run: Any) -> reference.Metrics:
   """Distance to the nearest training example, and the share of copies.
 
   The distance is the root mean square over pixels, as a share of the grey range; for points it is
-  Euclidean. A sample is a copy if it is nearer than 99 % of the test examples.
+  Euclidean. A sample is a copy if it is nearer than 99 % of the held-out examples.
   """
   sets = reference.sets(run)
   train = reference.some({"x": run.data.splits["train"]["x"]}, TRAINING)
   d, real = (
     distances.nearest(flat(s["x"], run.spec), flat(train["x"], run.spec))
-    for s in (sets.samples, sets.test)
+    for s in (sets.samples, sets.held)
   )
   limit = np.quantile(real, 0.01)
   values = {

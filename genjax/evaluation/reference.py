@@ -1,9 +1,10 @@
 """What samples are compared with, and how a metric reports it.
 
-Samples are compared with equally many held-out test examples. Beside each value stands what as many
-training examples score in the place of the samples ("/real"): the value of a perfect model, and of
-one that merely copies. Estimates from few samples are biased, so values are comparable at equal
-number ("/n") only. Standard errors stand in "/se" and "/real/se" where they are known.
+Samples are compared with equally many held-out examples, of run.split. Beside each value stands
+what as many training examples score in the place of the samples ("/real"): the value of a perfect
+model, and of one that merely copies. Estimates from few samples are biased, so values are
+comparable at equal number ("/n") only. Standard errors stand in "/se" and "/real/se" where
+they are known.
 """
 
 from typing import Any, NamedTuple
@@ -18,11 +19,11 @@ FEWEST = 8
 
 
 class Sets(NamedTuple):
-  """Three splits of n examples each, as stored."""
+  """Three splits of n examples each, as stored; `held` are those of run.split."""
 
   samples: sources.Split
   train: sources.Split
-  test: sources.Split
+  held: sources.Split
   n: int
 
 
@@ -31,11 +32,11 @@ def sets(run: Any) -> Sets:
 
   Raises core.UserError if these are too few for neighbours and covariances to exist.
   """
-  train, test = run.data.splits["train"], run.data.splits["test"]
-  n = min(run.num, len(train["x"]), len(test["x"]))
+  train, held = run.data.splits["train"], run.data.splits[run.split]
+  n = min(run.num, len(train["x"]), len(held["x"]))
   if n < FEWEST:
     raise core.UserError(f"metrics of {n} samples; expected at least {FEWEST}")
-  return Sets(run.samples(n), some(train, n), some(test, n), n)
+  return Sets(run.samples(n), some(train, n), some(held, n), n)
 
 
 def some(split: sources.Split, n: int) -> sources.Split:

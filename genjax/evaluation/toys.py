@@ -5,7 +5,7 @@ modes    Of a mixture of separate Gaussians (PacGAN, Lin et al., 2018,
          deviations of the nearest mode, and a mode is covered if it has such a sample. The
          divergence is KL(modes of the good samples || modes of the data). Modes and their common
          standard deviation are those of the labelled training points.
-w2       Exact Wasserstein-2 distance, and its sliced form, to as many test points.
+w2       Exact Wasserstein-2 distance, and its sliced form, to as many held-out points.
 """
 
 from typing import Any
@@ -27,7 +27,7 @@ def modes(run: Any) -> reference.Metrics:
   centers, std = mixture(train["x"][:], train["label"][:])
   weights = np.bincount(train["label"][:])
   sets = reference.sets(run)
-  value, real = (quality(s["x"], centers, std, weights) for s in (sets.samples, sets.test))
+  value, real = (quality(s["x"], centers, std, weights) for s in (sets.samples, sets.held))
   return reference.rows({f"modes/{k}": (value[k], real[k]) for k in value}, sets.n)
 
 
@@ -53,8 +53,8 @@ def w2(run: Any) -> reference.Metrics:
   if run.spec.kind != "points":
     raise core.UserError(f"metric 'w2' measures points, not {run.spec.kind}; expected fd or kid")
   sets = reference.sets(run)
-  x, train, test = (np.float64(s["x"]) for s in (sets.samples, sets.train, sets.test))
+  x, train, held = (np.float64(s["x"]) for s in (sets.samples, sets.train, sets.held))
   n = min(sets.n, LIMIT)
-  exact = [distances.wasserstein(a[:n], test[:n]) for a in (x, train)]
-  sliced = [distances.sliced(a, test) for a in (x, train)]
+  exact = [distances.wasserstein(a[:n], held[:n]) for a in (x, train)]
+  sliced = [distances.sliced(a, held) for a in (x, train)]
   return reference.rows({"w2/exact": exact}, n) | reference.rows({"w2/sliced": sliced}, sets.n)

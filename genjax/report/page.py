@@ -18,6 +18,13 @@ from genjax.report import embed, figures, material, pictures, style, tables
 
 PANELS = 8  # curves shown
 THUMBNAILS = 8  # of the pictures taken during training
+FACTS = {  # of an evaluation, as the note under its table says them
+  "step": "after step {}",
+  "average": "parameters: average “{}”",
+  "num": "{} samples",
+  "seed": "seed {}",
+  "split": "against the {} split",
+}
 SHOWN_ELSEWHERE = ("name", "command", "argv", "overrides", "seconds", "steps", "steps_per_second")
 
 
@@ -146,17 +153,9 @@ def metrics(run: material.Material) -> str:
   values = run.evaluation.get("metrics")
   if not values:
     return ""
-  said = []
-  if "step" in run.evaluation:
-    said.append(f"after step {tables.number(run.evaluation['step'])}")
-  if run.evaluation.get("average"):
-    said.append(f"parameters: average “{run.evaluation['average']}”")
-  if "num" in run.evaluation:
-    said.append(f"{tables.number(run.evaluation['num'])} samples")
-  if "seed" in run.evaluation:
-    said.append(f"seed {run.evaluation['seed']}")
-  text = html.escape(", ".join(said))
-  note = f'<p class="note">{text[:1].upper() + text[1:]}.</p>' if said else ""
+  facts = {k: tables.number(v) for k, v in run.evaluation.items() if k in FACTS}
+  text = html.escape(", ".join(said.format(facts[k]) for k, said in FACTS.items() if k in facts))
+  note = f'<p class="note">{text[:1].upper() + text[1:]}.</p>' if text else ""
   return tables.metric_table(values) + note
 
 

@@ -4,6 +4,7 @@ Nothing waits for the device between two log lines: metrics stay there until the
 step that is not finite halts in the graph (step.py), so the host finds out when it next looks.
 """
 
+import contextlib
 import functools
 import queue
 import signal
@@ -49,7 +50,7 @@ class Interrupt:
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
-  def everywhere(self, step: int) -> bool:
+  def everywhere(self) -> bool:
     """Whether to stop now: all hosts must answer alike, so they agree on the flag."""
     if jax.process_count() == 1:
       return bool(self.name)
@@ -83,23 +84,22 @@ def fit(
   is never. Raises Diverged with `state` in its attribute `state`: the last good one.
   """
   start, recent = int(state.step), []
-  batches = ahead(batch_at, range(start, steps))
-  for step, batch in zip(range(start, steps), batches):
-    state, metrics = step_fn(state, batch, due=step_lib.due_at(model, step))
-    recent.append(metrics)
-    done, end = step + 1, step + 1 == steps
-    due = [hook for every, hook in hooks if every and (done % every == 0 or end)]
-    logging = done % log[0] == 0 or end
-    if logging or due:
-      _check(state, step_fn, batch_at, model)
-    if logging:
-      log[1](done, mean(recent))
-      recent = []
-    for hook in due:
-      hook(done, state)
-    if (logging or jax.process_count() == 1) and interrupt.everywhere(done):
-      break
-  batches.close()
+  with contextlib.closing(ahead(batch_at, range(start, steps))) as batches:
+    for step, batch in zip(range(start, steps), batches):
+      state, metrics = step_fn(state, batch, due=step_lib.due_at(model, step))
+      recent.append(metrics)
+      done, end = step + 1, step + 1 == steps
+      due = [hook for every, hook in hooks if every and (done % every == 0 or end)]
+      logging = done % log[0] == 0 or end
+      if logging or due:
+        _check(state, step_fn, batch_at, model)
+      if logging:
+        log[1](done, mean(recent))
+        recent = []
+      for hook in due:
+        hook(done, state)
+      if (logging or jax.process_count() == 1) and interrupt.everywhere():
+        break
   return state
 
 

@@ -4,6 +4,8 @@ One mesh with one axis, "data"; jit inserts the one all-reduce of the gradients.
 Auto: with Explicit axes, the default of jax.make_mesh, indexing a table by a sharded array fails.
 """
 
+import zlib
+
 import jax
 import numpy as np
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
@@ -54,6 +56,16 @@ def check(name: str, size: int, slices: int = 1) -> None:
       f"{name}={size}{of} does not divide by {devices} devices; "
       f"use a multiple of {devices * slices}"
     )
+
+
+def check_alike(name: str, value: str) -> None:
+  """UserError unless all hosts have the same value: a download may have failed on one of them."""
+  if jax.process_count() > 1:
+    from jax.experimental import multihost_utils
+
+    own = np.uint32(zlib.crc32(value.encode()))
+    if len(np.unique(multihost_utils.process_allgather(own))) > 1:
+      raise core.UserError(f"{name} differs between hosts; process {jax.process_index()}: {value}")
 
 
 def rows(size: int) -> slice:

@@ -1,0 +1,66 @@
+"""What a run is measured against: the valid split during training, the test split in the end."""
+
+import json
+import types
+
+import jax.numpy as jnp
+import pytest
+
+from genjax import config, core, restored, run
+from genjax.data import digits, pipeline, toys
+from genjax.evaluation import metrics
+
+POINTS = ("modes", "w2", "likelihood")
+
+
+class Sealed:
+  """A split that may not be read."""
+
+  def read(self, *_):
+    raise AssertionError("the sealed split was read")
+
+  __getitem__ = __iter__ = __len__ = keys = values = items = read
+
+
+def measured(name, split, sealed):
+  """METRICS[name] of a run of `split` whose samples are training examples."""
+  source = toys.Toy(kind="ring8") if name in POINTS else digits.Digits()
+  data = source.load()
+  data = data._replace(splits={**data.splits, sealed: Sealed()})
+  batches = pipeline.Pipeline(data, source, batch=32)
+  batch = batches.at(0)
+  log_prob = lambda params, buffers, batch, key: -jnp.sum(batch["x"] ** 2, -1)
+  setup = types.SimpleNamespace(
+    config={"num": 32, "seed": 0, "eval_ema": "", "sample_batch": 32},
+    model=types.SimpleNamespace(likelihoods={"flat": core.Likelihood(core.EXACT, log_prob)}),
+    data=data,
+    pipeline=batches,
+    sample=lambda params, buffers, root, index: (batch["x"], {"label": batch["label"]}),
+  )
+  state = types.SimpleNamespace(params={}, buffers={}, step=0)
+  return metrics.METRICS[name](restored.Run.of_state(setup, state, split=split))
+
+
+@pytest.mark.parametrize("name", metrics.METRICS)
+def test_only_the_split_of_the_run_is_measured_against(name):
+  assert measured(name, "valid", sealed="test") and measured(name, "test", sealed="valid")
+  with pytest.raises(AssertionError, match="sealed"):
+    measured(name, "test", sealed="test")
+
+
+def test_training_sees_the_valid_split_and_ends_with_the_test_split(tmp_path, monkeypatch):
+  seen = []
+
+  def watch(run):
+    seen.append((run.step, run.split))
+    return {"steps": run.step}
+
+  monkeypatch.setitem(metrics.METRICS, "w2", watch)
+  overrides = ("evaluate_every=10", "metrics=w2", "sample_every=0", "samples=4")
+  values = config.from_file("configs/gmm_moons.py:smoke", overrides)[0]
+  run.train(values, tmp_path / "run", {}, "command")
+  assert seen == [(10, "valid"), (20, "valid"), (20, "test")]
+  run.evaluate(values, tmp_path / "run")
+  assert seen[-1] == (20, "test")
+  facts = json.loads((tmp_path / "run" / "eval.json").read_text())
+  assert facts["split"] == "test" and facts["metrics"] == {"steps": 20}
