@@ -12,18 +12,26 @@ def get_config(arg=""):
   config.model = dict(
     name="diffusion",
     network=dict(
-      name="unet", channels=(64, 128), layers=1, attention=(False, True), head_dim=32, patch=2
+      name="unet",
+      channels=(32, 64),
+      layers=2,
+      attention=(False, True),
+      head_dim=16,
+      patch=2,  # the network runs at half resolution: four times cheaper
+      conditional=True,
     ),
     process=dict(name="ddpm", noise=dict(name="cosine"), steps=1000),
-    sampler=dict(name="ddim", steps=50),
+    sampler=dict(name="ddim", steps=50, eta=1.0),
+    guidance=dict(name="classifier_free", scale=2.0),
     prediction="v",
+    label_dropout=0.2,
     stratified=True,
   )
   schedule = dict(name="warmup_cosine", warmup=100)
   config.optim = dict(denoiser=dict(name="adam", lr=2e-3, schedule=schedule, clip=1.0))
-  config.ema = dict(ema=dict(decay=0.995))
+  config.ema = dict(ema=dict(decay=0.998))
   config.eval_ema = "ema"
-  config.update(dict(steps=2400, batch=64, log_every=100, sample_every=400, save_every=800))
+  config.update(dict(steps=2000, batch=32, log_every=100, sample_every=500, save_every=500))
   config.metrics = ("fd", "kid", "prdc", "legible", "balance", "nearest")
   return base.variant(config, arg, smoke=smoke, full=full)
 
@@ -51,6 +59,7 @@ def full(config):
     head_dim=256,
     groups=32,
     dropout=0.1,
+    conditional=True,
   )
   config.model.sampler = dict(name="ancestral", steps=1000)
   config.model.prediction = "eps"

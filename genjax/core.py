@@ -35,7 +35,7 @@ LossFn = Callable[..., tuple[jax.Array, tuple[Buffers, Metrics]]]
 
 
 class UserError(Exception):
-  """A person's mistake, in one line: what was wrong, what was expected, the nearest right spelling."""
+  """A person's mistake in one line: what was wrong, what was expected, the nearest spelling."""
 
 
 def unknown(what: str, name: str, choices: Iterable[str]) -> UserError:

@@ -63,7 +63,7 @@ class Setup:
 
   @functools.cached_property
   def sample(self):
-    """model.sample under jit, compiled once: (params, buffers, root key, index [N]) -> (x, cond)."""
+    """model.sample compiled once: (params, buffers, root key, index [N]) -> (x, cond)."""
 
     def draw(params, buffers, root, index):
       keys, cond = self._inputs(root, index)

@@ -44,7 +44,8 @@ def likelihood(run: Any) -> reference.Metrics:
     program = jax.jit(log_prob)
     nats = -np.stack([over(run, program, batch, key) for key in keys])
     where = f"{name}/{kind.replace(' ', '-')}/{measure(run.spec)}"
-    metrics |= rows(where, *estimate(nats), n, run)
+    normalized = kind not in (core.PSEUDO, core.UNNORMALIZED)
+    metrics |= rows(where, *estimate(nats), n, run, normalized)
   return metrics
 
 
@@ -67,13 +68,15 @@ def estimate(nats: np.ndarray) -> tuple[float, float]:
   return float(nats.mean()), float(np.sqrt(variance))
 
 
-def rows(where: str, nats: float, se: float, n: int, run: Any) -> reference.Metrics:
-  """The metrics of one likelihood."""
+def rows(
+  where: str, nats: float, se: float, n: int, run: Any, normalized: bool
+) -> reference.Metrics:
+  """The metrics of one likelihood; only what is normalized compares with an entropy or a code."""
   units = {"nats": (nats, se)}
-  if run.spec.levels:
+  if run.spec.levels and normalized:
     dimension = math.prod(run.spec.shape) * math.log(2)
     units["bits"] = (nats / dimension, se / dimension)
-  floor = entropy(run.data.name, run.spec)
+  floor = entropy(run.data.name, run.spec) if normalized else None
   if floor is not None:
     units["regret"] = (nats - floor, se)
   metrics = {}

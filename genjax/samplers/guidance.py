@@ -2,7 +2,7 @@
 
 A family offers `at(xt, t, memory, cond)`; guidance chooses the conditions and combines the pairs.
 
-    classifier-free   guided = uncond + scale (cond - uncond)    Ho & Salimans 2022, arXiv:2207.12598
+    classifier-free   guided = uncond + scale (cond - uncond)   Ho & Salimans, arXiv:2207.12598
 
 scale = 1 is the conditional model, 0 the unconditional, above 1 trades diversity for clarity. The
 pair (x0, eps) is affine in the network's answer, so guiding the pair is guiding the answer.
