@@ -11,6 +11,7 @@ the key, what was expected and the nearest right spelling.
 import dataclasses
 import hashlib
 import json
+import math
 import pathlib
 import runpy
 import traceback
@@ -49,7 +50,7 @@ class Experiment:
   ema: dict[str, averages.Average]
   eval_ema: str
   load: dict[str, str]
-  seed: core.Count
+  seed: core.Seed
   steps: core.Size
   batch: core.Size
   accumulate: core.Size
@@ -84,11 +85,14 @@ def from_file(path: str, overrides: Sequence[str] = ()) -> tuple[Config, Config]
     module, arg = runpy.run_path(name), path.partition(":")[2]
     if "get_config" not in module:
       raise core.UserError(f"{name} has no function get_config")
-    loaded = module["get_config"](arg)
-  except (TypeError, ValueError, KeyError, AttributeError) as e:
+    loaded = ml_collections.ConfigDict(module["get_config"](arg)).to_dict()
+  except core.UserError:
+    raise
+  except Exception as e:  # whatever a person's file does wrong
     lines = [f.lineno for f in traceback.extract_tb(e.__traceback__) if f.filename == name]
-    raise core.UserError(f"{name}, line {lines[-1] if lines else '?'}: {_one_line(e)}") from None
-  return override(loaded.to_dict(), overrides)
+    where = f"{name}, line {lines[-1]}" if lines else name
+    raise core.UserError(f"{where}: {type(e).__name__}: {_one_line(e)}") from None
+  return override(loaded, overrides)
 
 
 def from_run(workdir: pathlib.Path, overrides: Sequence[str] = ()) -> tuple[Config, Config]:
@@ -96,7 +100,10 @@ def from_run(workdir: pathlib.Path, overrides: Sequence[str] = ()) -> tuple[Conf
   file = workdir / "config.json"
   if not file.is_file():
     raise core.UserError(f"{workdir} is no run directory: it has no config.json")
-  return override(json.loads(file.read_text()), overrides)
+  try:
+    return override(json.loads(file.read_text()), overrides)
+  except json.JSONDecodeError as e:
+    raise core.UserError(f"{file} is damaged: {e}") from None
 
 
 def workdir(path: str, overrides: Sequence[str]) -> pathlib.Path:
@@ -112,7 +119,7 @@ def override(config: Config, overrides: Sequence[str]) -> tuple[Config, Config]:
   """Names, then defaults, then the rest: see the module docstring."""
   pairs = [text.split("=", 1) if "=" in text else [text, "true"] for text in overrides]
   for key, value in pairs:
-    if key.startswith("load."):
+    if key.startswith("load.") and key.count(".") == 1:
       config.setdefault("load", {})[key.removeprefix("load.")] = value
     if key.startswith("ema."):
       config.setdefault("ema", {}).setdefault(key.split(".")[1], {})
@@ -240,7 +247,7 @@ def conform(value: Any, hint: Any, path: str) -> Any:
     raise TypeError(f"{path}: a configuration field has one type, not {hint}")
   if hint is float and isinstance(value, int) and not isinstance(value, bool):
     return float(value)
-  if type(value) is not hint:
+  if type(value) is not hint or (hint is float and not math.isfinite(value)):
     raise core.UserError(f"{path}={value!r}, expected {hint.__name__}")
   return value
 
@@ -261,7 +268,7 @@ def _conform_tuple(value, items, path):
 
 def _bounded(value, bounds, path):
   low = value > bounds.low if bounds.open else value >= bounds.low
-  if low and value <= bounds.high and abs(value) != float("inf"):
+  if low and value <= bounds.high:
     return value
   sign = ">" if bounds.open else ">="
   most = f" and <= {bounds.high:g}" if bounds.high < float("inf") else ""

@@ -56,6 +56,7 @@ class Bounds(NamedTuple):
 
 Size = Annotated[int, Bounds(1)]  # of what must exist: width, batch, steps
 Count = Annotated[int, Bounds(0)]  # of what may be absent: warm-up steps, a cadence (0: never)
+Seed = Annotated[int, Bounds(0, 2**32 - 1)]  # jax.random.key keeps 32 bits
 Positive = Annotated[float, Bounds(0, open=True)]
 NonNegative = Annotated[float, Bounds(0)]
 Fraction = Annotated[float, Bounds(0, 1)]

@@ -19,10 +19,10 @@ FLAGS = flags.FlagValues()
 flags.DEFINE_string("config", "", "FILE.py[:ARG]; --config.a.b=v overrides a value", FLAGS)
 flags.DEFINE_string("workdir", "", "run directory [runs/<config>-<arg>-<overrides>]", FLAGS)
 flags.DEFINE_enum("mode", "train", MODES, "what to do", FLAGS)
-flags.DEFINE_integer("num", 64, "sample: how many", flag_values=FLAGS, lower_bound=1)
-flags.DEFINE_integer("seed", 0, "sample: of the draws", flag_values=FLAGS, lower_bound=0)
+flags.DEFINE_integer("num", 64, "sample: how many", 1, None, FLAGS)
+flags.DEFINE_integer("seed", 0, "sample: of the draws", 0, 2**32 - 1, FLAGS)
 flags.DEFINE_string("out", "", "sample: another folder than <workdir>/generated/...", FLAGS)
-flags.DEFINE_string("cache", "~/.cache/genjax", "of compiled programs, or 'off'", FLAGS)
+flags.DEFINE_string("cache", "", "of compiled programs [~/.cache/genjax], or 'off'", FLAGS)
 flags.DEFINE_string("distributed", "", "several hosts: auto or ADDRESS,COUNT,INDEX", FLAGS)
 flags.DEFINE_bool("help", False, "this text", FLAGS)
 
@@ -61,6 +61,8 @@ def main(argv: list[str]) -> int:
     return _fail(str(e))
   except loop.Diverged as e:
     return _fail(str(e), 3)
+  except KeyboardInterrupt:
+    return _fail("interrupted; the same command goes on", run.INTERRUPTED)
 
 
 def _fail(message: str, code: int = 2) -> int:

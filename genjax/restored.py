@@ -7,6 +7,7 @@ function of (seed, i), bitwise the same for any number of them.
 
 import dataclasses
 import functools
+import json
 import pathlib
 import zlib
 from collections.abc import Iterator, Mapping
@@ -46,18 +47,24 @@ class Setup:
       self.data, self.source, "train", self.config["batch"], self.config["seed"]
     )
 
+  def batches(self, over, start: int, stop: int) -> Iterator[core.Batch]:
+    """The batches of the steps start ... stop - 1, on the devices."""
+    for rows in self.pipeline.iterate(start, stop, sharding.rows(self.config["batch"])):
+      yield sharding.place(rows, over)
+
   def _initial(self, batch, loaded):
     return step_lib.initial_state(
       self.model, self.optimizers, self.averaged, batch, self.config["seed"], loaded
     )
 
-  def initial(self, batch: core.Batch, over, loaded: Mapping[str, tuple]) -> core.TrainState:
+  def initial(self, over, loaded: Mapping[str, tuple]) -> core.TrainState:
     """The state of step 0 on every device."""
+    batch = next(self.batches(over, 0, 1))
     return jax.jit(self._initial, out_shardings=sharding.replicated(over))(batch, dict(loaded))
 
-  def abstract(self, batch: core.Batch, over) -> core.TrainState:
+  def abstract(self, over, loaded: Mapping[str, tuple] | None = None) -> core.TrainState:
     """Its shapes, dtypes and sharding; nothing is computed."""
-    shapes = jax.eval_shape(lambda batch: self._initial(batch, {}), batch)
+    shapes = jax.eval_shape(self._initial, self.pipeline.at(0), loaded or {})
     where = sharding.replicated(over)
     return jax.tree.map(lambda a: jax.ShapeDtypeStruct(a.shape, a.dtype, sharding=where), shapes)
 
@@ -96,6 +103,8 @@ def assemble(config: Mapping[str, Any]) -> Setup:
     "dtype": jnp.dtype(config["dtype"]),
   }
   model = registry.build("model", config["model"], given)
+  if source.one_hot and "label" in getattr(model, "conditions", ()):
+    raise core.UserError("data.one_hot=True: a conditional network embeds labels by number")
   updates = step_lib.updates(model, config["steps"])
   for group in config["optim"]:
     if group not in updates:
@@ -187,7 +196,8 @@ class Run:
     """The root key and the numbers of one chunk's samples, cut over the devices."""
     size = self.config["sample_batch"]
     index = (first + np.arange(size, dtype=np.int32))[sharding.rows(size)]
-    return jax.random.key(seed), sharding.place({"index": index}, sharding.mesh())["index"]
+    root = jax.random.fold_in(jax.random.key(seed), zlib.crc32(b"samples"))
+    return root, sharding.place({"index": index}, sharding.mesh())["index"]
 
   def stored(self, x: np.ndarray) -> np.ndarray:
     """Model units to those of the data's columns: uint8 levels, or float32 as it is."""
@@ -198,8 +208,31 @@ class Run:
 
 def restore(setup: Setup, workdir: pathlib.Path) -> core.TrainState:
   """The newest checkpoint of a run directory, on every device."""
-  like = setup.abstract(setup.pipeline.at(0), sharding.mesh())
-  return checkpoints.Checkpoints(workdir).restore(like)
+  same_data(setup, workdir)
+  return checkpoints.Checkpoints(workdir).restore(setup.abstract(sharding.mesh()))
+
+
+def same_data(setup: Setup, workdir: pathlib.Path) -> None:
+  """UserError if a run was trained on other data than the same configuration finds now."""
+  if (workdir / "run.json").is_file():
+    before = json.loads((workdir / "run.json").read_text())["data"]
+    if before["hash"] != setup.data.hash:
+      raise core.UserError(
+        f"{workdir} was trained on other data ({before['origin']}); now there is "
+        f"{setup.data.origin}"
+      )
+
+
+def load(setup: Setup, over) -> dict[str, tuple]:
+  """{group: (params, buffers)} of config.load. UserError unless they are this model's arrays."""
+  loaded = {group: load_group(where) for group, where in setup.config["load"].items()}
+  given = {group: loaded[group] for group in setup.model.pretrained}
+  params = setup.abstract(over, given).params
+  for group, (own, _) in loaded.items():
+    if group not in params:
+      raise core.unknown("group in load", group, params)
+    checkpoints.compare(f"load.{group}: ", own, params[group])
+  return loaded
 
 
 def load_group(where: str) -> tuple[Any, Any]:

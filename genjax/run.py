@@ -31,13 +31,12 @@ from genjax.training import step as step_lib
 # What a resumed run may change: how long, how often it looks, and how it draws.
 RESUMABLE = (
   "steps", "log_every", "sample_every", "evaluate_every", "save_every", "keep", "milestone_every",
-  "sample_batch", "samples", "metrics", "num", "eval_ema", "model.sampler",
+  "sample_batch", "samples", "metrics", "num", "eval_ema", "model.sampler", "model.guidance",
 )  # fmt: skip
 # What the modes that only look may override.
-VIEW = ("sample_batch", "samples", "metrics", "num", "eval_ema", "load", "model.sampler",
-        "model.guidance")  # fmt: skip
-SHARD = 10_000  # samples in one file
-FRAMES = 40  # of an animation
+VIEW = ("sample_batch", "samples", "metrics", "num", "eval_ema", "model.sampler", "model.guidance")
+SHARD = 10_000  # most samples in one file
+FRAMES, FILMED = 24, 32  # of an animation, and the samples in it: noise makes large files
 INTERRUPTED = 75  # the exit code that says: run me again
 
 
@@ -47,9 +46,11 @@ def run_mode(flags, overrides: list[str], argv: list[str]) -> int | None:
     sharding.join(flags.distributed)
   logging.set_verbosity(logging.ERROR)  # orbax and tfds warn of what is no one's concern
   if flags.cache != "off":
-    jax.config.update("jax_compilation_cache_dir", os.path.expanduser(flags.cache))
-  workdir = pathlib.Path(flags.workdir or config_lib.workdir(flags.config, overrides))
+    cache = os.path.join(os.environ.get("XDG_CACHE_HOME", "~/.cache"), "genjax")
+    jax.config.update("jax_compilation_cache_dir", os.path.expanduser(flags.cache or cache))
   new = flags.mode == "train" or (flags.mode == "describe" and flags.config)
+  default = config_lib.workdir(flags.config, overrides if new else [])
+  workdir = pathlib.Path(flags.workdir or default)
   if new and flags.config:
     config, values = config_lib.from_file(flags.config, overrides)
   else:
@@ -79,29 +80,27 @@ def train(
   console = writers.Console()
   setup = restored.assemble(config)
   sharding.check("batch", config["batch"], config["accumulate"])
+  sharding.check("sample_batch", config["sample_batch"])
   sharding.check_alike("data", json.dumps(setup.data.hash))
-  _check_metrics(config)
+  metric_table.check(config["metrics"], setup.model, setup.data, config["num"])
   saved = checkpoints.Checkpoints(workdir, config["keep"], config["milestone_every"])
-  start = _resume(workdir, config, saved, console)
+  start, changes = _resume(workdir, setup, saved)
   over = sharding.mesh()
-  batch_at = lambda step: sharding.place(
-    setup.pipeline.at(step, sharding.rows(config["batch"])), over
-  )
+  sharding.check_alike("the step to go on from", str(start))
   if start is None:
-    loaded = {group: restored.load_group(where) for group, where in config["load"].items()}
-    state = setup.initial(batch_at(0), over, loaded)
+    state = setup.initial(over, restored.load(setup, over))
   else:
-    state = saved.restore(setup.abstract(batch_at(0), over))
+    state = saved.restore(setup.abstract(over))
     if int(state.halted) >= 0:
       raise core.UserError(f"{workdir} diverged at step {int(state.halted)}; start anew elsewhere")
   if int(state.step) >= config["steps"] and (workdir / "report.html").is_file():
     console.say(f"{workdir} is finished: {int(state.step)} of {config['steps']} steps")
     return None
-  _open(workdir, config, setup, state, overrides, command, console)
-  _banner(setup, state, workdir, console)
+  _open(workdir, setup, state, overrides, command, console)
+  _banner(setup, state, workdir, changes, console)
   with loop.Interrupt() as interrupt:
-    state = _fit(setup, state, batch_at, over, workdir, saved, console, interrupt)
-  if int(state.step) < config["steps"]:
+    state = _fit(setup, state, over, workdir, saved, console, interrupt)
+  if interrupt.name:
     console.say(f"stopped by {interrupt.name} at step {int(state.step)}; go on with:\n  {command}")
     return INTERRUPTED
   run = restored.Run.of_state(setup, state)
@@ -112,7 +111,7 @@ def train(
   return None
 
 
-def _fit(setup, state, batch_at, over, workdir, saved, console, interrupt):
+def _fit(setup, state, over, workdir, saved, console, interrupt):
   """The loop with its hooks; saves the last good state however it ends."""
   config = setup.config
   step_fn = loop.compiled(setup.model, setup.optimizers, setup.averages, config["accumulate"], over)
@@ -135,17 +134,18 @@ def _fit(setup, state, batch_at, over, workdir, saved, console, interrupt):
   )
   try:
     log = (config["log_every"], metrics.write)
-    state = loop.fit(setup.model, step_fn, state, batch_at, config["steps"], log, hooks, interrupt)
+    batches = lambda start, stop: setup.batches(over, start, stop)
+    state = loop.fit(setup.model, step_fn, state, batches, config["steps"], log, hooks, interrupt)
     saved.save(state)
   except loop.Diverged as e:
     saved.save(e.state)
     raise
   finally:
-    seconds, rate = metrics.seconds, metrics.rate
     metrics.close()
     saved.close()
+  facts = {"seconds": round(metrics.seconds, 1), "steps": int(state.step)}
   if console.main:
-    _note(workdir, seconds=round(seconds, 1), steps=int(state.step), steps_per_second=rate)
+    _note(workdir, **facts, **({"steps_per_second": metrics.rate} if metrics.rate else {}))
   return state
 
 
@@ -153,14 +153,17 @@ def sample(
   config: Mapping[str, Any], workdir: pathlib.Path, num: int, seed: int, out: pathlib.Path | None
 ) -> pathlib.Path:
   """Writes grid.png, samples.npz and animation.gif of samples 0 ... num - 1 of a seed."""
+  if out and out.exists() and (not out.is_dir() or any(out.iterdir())):
+    raise core.UserError(f"--out={out} is not empty; choose another place")
   run = restored.Run.open(workdir, config)
-  return _generate(run, out or _folder(workdir, seed, num), seed, num)
+  return _generate(run, (out or _folder(workdir, seed, num)).absolute(), seed, num)
 
 
 def evaluate(config: Mapping[str, Any], workdir: pathlib.Path) -> None:
   """Writes the configured metrics to eval.json."""
-  _check_metrics(config)
-  _evaluate(restored.Run.open(workdir, config), workdir, writers.Console())
+  run = restored.Run.open(workdir, config)
+  metric_table.check(config["metrics"], run.model, run.data, run.num)
+  _evaluate(run, workdir, writers.Console())
 
 
 def report(workdir: pathlib.Path) -> pathlib.Path:
@@ -172,8 +175,7 @@ def describe(config: Mapping[str, Any]) -> str:
   """Parameters by module, FLOPs of a step, abilities, shapes of a batch."""
   setup = restored.assemble(config)
   over = sharding.mesh()
-  batch = setup.pipeline.at(0)
-  state = setup.abstract(batch, over)
+  batch, state = setup.pipeline.at(0), setup.abstract(over)
   lines = [f"data       {setup.data.origin}"]
   lines += [f"batch      {k}: {v.dtype}{list(v.shape)}" for k, v in batch.items()]
   for group, tree in state.params.items():
@@ -201,23 +203,24 @@ def abilities(model: core.GenerativeModel) -> list[str]:
   ]
 
 
-def _resume(workdir, config, saved, console) -> int | None:
-  """The step to go on from. UserError if the directory holds a run of another configuration."""
+def _resume(workdir, setup, saved) -> tuple[int | None, Mapping[str, Any]]:
+  """(step to go on from, what the configuration changes: {key: (there, now)}).
+
+  UserError if the directory holds anything but this run, on these data.
+  """
   if not (workdir / "config.json").is_file():
     if workdir.exists() and any(workdir.iterdir()):
       raise core.UserError(f"{workdir} is not empty and holds no run; choose another --workdir")
-    return None
-  old = config_lib.from_run(workdir)[0]
-  changes = config_lib.difference(old, config)
+    return None, {}
+  changes = config_lib.difference(config_lib.from_run(workdir)[0], setup.config)
   fixed = {k: v for k, v in changes.items() if not _within(k, RESUMABLE)}
   if fixed:
     listed = ", ".join(f"{k}: {a!r} there, {b!r} now" for k, (a, b) in list(fixed.items())[:5])
     raise core.UserError(
       f"{workdir} holds a run of another configuration ({listed}); use --workdir"
     )
-  for key, (before, now) in changes.items():
-    console.say(f"resumed with {key}={now!r} (was {before!r})")
-  return saved.latest()
+  restored.same_data(setup, workdir)
+  return saved.latest(), changes
 
 
 def _within(key: str, allowed: tuple[str, ...]) -> bool:
@@ -231,35 +234,38 @@ def check_view(overrides: Mapping[str, Any]) -> None:
       raise core.UserError(f"{key} belongs to training; here one may override: {', '.join(VIEW)}")
 
 
-def _check_metrics(config):
-  for name in config["metrics"]:
-    if name not in metric_table.METRICS:
-      raise core.unknown("metric", name, metric_table.METRICS)
-
-
-def _open(workdir, config, setup, state, overrides, command, console):
+def _open(workdir, setup, state, overrides, command, console):
   """The first files of a run directory, once nothing can be refused any more."""
-  if console.main:
-    writers.write_json(workdir / "config.json", config)
-    count = lambda tree: sum(a.size for a in jax.tree.leaves(tree))
-    parameters = {group: count(tree) for group, tree in state.params.items()}
-    facts = provenance.facts(setup.data, parameters, overrides, command)
-    writers.write_json(workdir / "run.json", {"name": workdir.name, **facts})
-    console.open(workdir)
+  if not console.main:
+    return
+  count = lambda tree: sum(a.size for a in jax.tree.leaves(tree))
+  parameters = {group: count(tree) for group, tree in state.params.items()}
+  facts = provenance.facts(setup.data, parameters, overrides, command)
+  writers.write_json(workdir / "config.json", setup.config)
+  if not (workdir / "run.json").is_file():
+    seed = setup.config["seed"]
+    first = {"name": workdir.name, "seed": seed, **facts, "sessions": []}
+    writers.write_json(workdir / "run.json", first)
+  kept = ("started", "command", "versions", "git", "devices", "processes")
+  sessions = json.loads((workdir / "run.json").read_text())["sessions"]
+  _note(workdir, sessions=[*sessions, {"step": int(state.step)} | {k: facts[k] for k in kept}])
+  (workdir / "report.html").unlink(missing_ok=True)  # it is of an earlier step
+  console.open(workdir)
 
 
-def _banner(setup, state, workdir, console):
+def _banner(setup, state, workdir, changes, console):
   device = jax.devices()[0]
   total = sum(a.size for a in jax.tree.leaves(state.params))
-  steps = f"{int(state.step)} of {setup.config['steps']}"
-  console.say(
-    f"devices    {jax.device_count()} x {device.device_kind} ({device.platform})\n"
-    f"parameters {total:,} in {', '.join(state.params)}\n"
-    f"data       {setup.data.origin}\n"
-    f"step       {steps}, batch {setup.config['batch']}\n"
-    f"workdir    {workdir}\n"
-    f"cache      {jax.config.jax_compilation_cache_dir or 'off'}"
-  )
+  lines = [
+    f"devices    {jax.device_count()} x {device.device_kind} ({device.platform})",
+    f"parameters {total:,} in {', '.join(state.params)}",
+    f"data       {setup.data.origin}",
+    f"step       {int(state.step)} of {setup.config['steps']}, batch {setup.config['batch']}",
+    f"workdir    {workdir}",
+    f"cache      {jax.config.jax_compilation_cache_dir or 'off'}",
+  ]
+  lines += [f"changed    {key}={now!r} (was {old!r})" for key, (old, now) in changes.items()]
+  console.say("\n".join(lines))
 
 
 def _note(workdir, **facts):
@@ -293,19 +299,19 @@ def _generate(run, folder: pathlib.Path, seed: int, num: int) -> pathlib.Path:
   if main:
     shutil.rmtree(part, ignore_errors=True)
     part.mkdir(parents=True)
-  for i, arrays in enumerate(_shards(run.chunks(seed, num), run.config["sample_batch"])):
+  size = max(1, SHARD // run.config["sample_batch"])  # chunks in a file
+  many = num > size * run.config["sample_batch"]
+  for i, arrays in enumerate(_shards(run.chunks(seed, num), size)):
     if main:
-      name = "samples.npz" if num <= SHARD else f"samples_{i:05d}.npz"
-      np.savez_compressed(part / name, **arrays)
+      np.savez_compressed(part / (f"samples_{i:05d}.npz" if many else "samples.npz"), **arrays)
       if i == 0:
         shown = arrays["x"][: run.config["samples"]]
         pictures.save_png(part / "grid.png", _picture(run, shown))
   if hasattr(run.model, "trajectory"):
-    shown = min(num, run.config["samples"], run.config["sample_batch"])
-    film = run.trajectory(seed, shown, FRAMES)
+    film = run.trajectory(seed, min(num, FILMED, run.config["sample_batch"]), FRAMES)
     if main:
       frames = np.stack([_picture(run, frame) for frame in film])
-      pictures.save_gif(part / "animation.gif", frames)
+      pictures.save_gif(part / "animation.gif", frames, ms=120, scale=1)
       pictures.save_png(part / "strip.png", _strip(run, film))
   if main:
     shutil.rmtree(folder, ignore_errors=True)
@@ -314,8 +320,8 @@ def _generate(run, folder: pathlib.Path, seed: int, num: int) -> pathlib.Path:
 
 
 def _shards(chunks, size):
-  """Chunks of samples joined into files of about SHARD, so that memory does not grow with num."""
-  while parts := list(itertools.islice(chunks, max(1, SHARD // size))):
+  """Samples joined from `size` chunks each, so that memory does not grow with their number."""
+  while parts := list(itertools.islice(chunks, size)):
     yield {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
 
 

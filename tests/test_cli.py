@@ -3,6 +3,8 @@
 import json
 import os
 import pathlib
+import re
+import shutil
 import signal
 import socket
 import subprocess
@@ -121,6 +123,27 @@ def test_many_samples_come_in_files_of_bounded_size(unbroken, tmp_path, monkeypa
   assert [len(p) for p in parts] == [16, 16, 8]
   default = np.load(workdir / "generated/seed0_num16/samples.npz")["x"]
   np.testing.assert_array_equal(parts[0], default)
+  genjax_run.sample(whole, workdir, 18, 0, tmp_path / "few")  # more than a chunk, less than SHARD
+  few = [np.load(p)["x"] for p in sorted((tmp_path / "few").glob("samples*.npz"))]
+  np.testing.assert_array_equal(np.concatenate(few), np.concatenate(parts)[:18])
+
+
+def test_a_persons_folder_is_never_replaced(unbroken, tmp_path):
+  workdir, _ = unbroken
+  (tmp_path / "mine.txt").write_text("precious")
+  _, err = run("--mode=sample", f"--workdir={workdir}", f"--out={tmp_path}", code=2)
+  assert "is not empty" in err and os.listdir(tmp_path) == ["mine.txt"]
+
+
+def test_other_data_under_the_same_configuration_are_refused(unbroken, tmp_path):
+  workdir = tmp_path / "other"
+  shutil.copytree(unbroken[0], workdir)
+  record = json.loads((workdir / "run.json").read_text())
+  record["data"]["hash"]["train"] = "000000000000"
+  (workdir / "run.json").write_text(json.dumps(record))
+  for arguments in ([*FLAGS, "--config.steps=30"], ["--mode=sample"]):
+    _, err = run(*arguments, f"--workdir={workdir}", code=2)
+    assert "was trained on other data" in err
 
 
 def test_a_group_is_loaded_averaged_or_raw(unbroken):
@@ -131,8 +154,17 @@ def test_a_group_is_loaded_averaged_or_raw(unbroken):
   chex.assert_trees_all_equal(averaged, state.ema["ema"]["denoiser"])
   raw, _ = restored.load_group(f"{workdir}:denoiser@raw")
   chex.assert_trees_all_equal(raw, state.params["denoiser"])
-  new = setup.initial(setup.pipeline.at(0), sharding.mesh(), {"denoiser": (averaged, buffers)})
+  new = setup.initial(sharding.mesh(), {"denoiser": (averaged, buffers)})
   chex.assert_trees_all_equal(new.params["denoiser"], averaged)
+  wide = ["model.network.widths=16,32", "model.sampler.steps=5"]
+  for overrides, message in (
+    (["load.denoisr=X"], "did you mean 'denoiser'"),
+    ([*wide, "load.denoiser=X"], r"load\.denoiser: .* expected float32"),
+  ):
+    overrides = [o.replace("=X", f"={workdir}:denoiser") for o in overrides]
+    other = restored.assemble(config.from_file(str(ROOT / MOONS[9:]), overrides)[0])
+    with pytest.raises(core.UserError, match=message):
+      restored.load(other, sharding.mesh())
   for where, message in [
     (f"{workdir}:critic", "unknown group"),
     (f"{workdir}:denoiser@old", "@raw"),
@@ -163,7 +195,12 @@ def test_training_on_eight_devices_and_on_two_hosts_agrees(unbroken, tmp_path):
     s.bind(("127.0.0.1", 0))
     port = s.getsockname()[1]
   hosts = [
-    start(*FLAGS, f"--workdir={tmp_path}/two", f"--distributed=127.0.0.1:{port},2,{i}")
+    start(
+      *FLAGS,
+      "--config.metrics=w2",
+      f"--workdir={tmp_path}/two",
+      f"--distributed=127.0.0.1:{port},2,{i}",
+    )
     for i in range(2)
   ]
   results = [host.communicate(timeout=300) for host in hosts]
@@ -200,6 +237,9 @@ def test_modes_that_look(unbroken):
     ([MOONS, "--config.model.process.zero_snr", "--config.model.prediction=eps"], "zero terminal"),
     ([MOONS, "--config.metrics=mode"], "unknown metric 'mode'; did you mean 'modes'"),
     ([MOONS, "--config.load.denoiser=runs/nothing:denoiser"], "--config=configs/nothing.py"),
+    ([MOONS, "--config.metrics=fd"], "unknown feature net for data 'moons'"),
+    ([MOONS, "--config.metrics=likelihood"], "this model has none"),
+    ([MOONS, "--config.ema.ema.groups=critic"], "unknown group in ema 'critic'"),
     ([MOONS, "--config.batch", "8"], "unexpected argument '8'"),
     ([MOONS, "stray"], "unexpected argument 'stray'"),
     ([MOONS, "--mode=trian"], "train"),
@@ -240,12 +280,12 @@ def test_another_configuration_in_the_workdir_is_refused(unbroken, tmp_path):
 
 def test_more_steps_go_on_from_where_it_was(unbroken, tmp_path):
   """20 steps of a schedule that knows of 20, then 5 more: what may change is said."""
-  import shutil
-
   workdir = tmp_path / "more"
   shutil.copytree(unbroken[0], workdir)
   out, _ = run(*FLAGS, "--config.steps=25", f"--workdir={workdir}")
-  assert "resumed with steps=25 (was 20)" in out and "step 20 of 25" in " ".join(out.split())
+  assert "changed steps=25 (was 20)" in " ".join(out.split()) and "step 20 of 25" in " ".join(
+    out.split()
+  )
   assert [line["step"] for line in lines(workdir)] == [5, 10, 15, 20, 25]
 
 
@@ -283,7 +323,8 @@ def test_a_killed_run_resumes_bitwise(long_run, tmp_path):
     process.send_signal(signal.SIGKILL)
     process.communicate()
   out, _ = run(*LONG, f"--workdir={workdir}")
-  assert "step 0 of" not in out
+  resumed = int(re.search(r"step +(\d+) of", out)[1])
+  assert resumed >= 600 and resumed % 100 == 0
   one, other = parameters(long_run), parameters(workdir)
   assert one.keys() == other.keys()
   for path in one:

@@ -85,6 +85,9 @@ def test_free_keys():
     (["model.sampler.eta=1.5"], "eta=1.5, expected a number >= 0 and <= 1"),
     (["dtype=float16"], "unknown dtype 'float16'; did you mean 'bfloat16'"),
     (["eval_ema=emma"], "unknown eval_ema 'emma'; did you mean 'ema'"),
+    (["seed=4294967296"], "seed=4294967296, expected"),
+    (["model.sampler.eta=nan"], "eta=nan"),
+    (["optim.denoiser.b1=inf"], "b1=inf"),
     (["batch=9", "accumulate=2"], "batch=9 is not a multiple of accumulate=2"),
     (["model=3"], "model"),
     (["model.sampler.steps.x=3"], "unknown key 'model.sampler.steps.x'"),
@@ -107,6 +110,8 @@ def test_mistakes_on_the_command_line(overrides, message):
     ("del config['seed']", "seed is missing"),
     ("config.optim = dict(denoiser=dict(lr=1.))", "optim.denoiser has no 'name'"),
     ("config.optim = 3", "line 24: .*cannot be casted"),
+    ("config.steps = stepps", "line 24: NameError"),
+    ("return 3", "mine.py"),
     ("config.model = 'diffusion'", "line 24: .*cannot be casted"),
   ],
 )
@@ -142,6 +147,8 @@ def test_missing_files_and_variants(tmp_path, monkeypatch):
     (["model.sampler.steps=101"], "model: sampler.steps=101 is more than process.steps=100"),
     (["model.network.activation=reluu"], "model.network: unknown activation 'reluu'"),
     (["data.kind=moon"], "did you mean 'moons'"),
+    (["model.network.name=unet"], "needs images"),
+    (["data.one_hot=true", "model.network.conditional=true"], "embeds labels by number"),
     (["optim.critic.name=adam"], "unknown group in optim 'critic'"),
     (["model.network.conditional=true", "data.name=bars"], "needs data with labels"),
   ],
@@ -173,7 +180,10 @@ def test_workdir_is_named_after_configuration_and_overrides():
 
 
 @pytest.mark.parametrize("field", registry.TABLES)
-def test_tables_hold_dataclasses_whose_fields_have_one_type(field):
+def test_every_default_is_of_its_declared_type(field):
   for name, cls in registry.TABLES[field].items():
-    assert dataclasses.is_dataclass(cls), name
-    assert set(registry.hints(cls)) >= set(registry.fields(cls))
+    hints, fields = registry.hints(cls), registry.fields(cls)
+    for key, value in ((k, f.default) for k, f in fields.items()):
+      if value is not dataclasses.MISSING:
+        plain = registry.plain(key, value)
+        assert config._complete_value(key, hints[key], plain, f"{name}.{key}") == plain

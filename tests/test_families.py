@@ -49,8 +49,9 @@ def test_diffusion_loss_is_its_formula(prediction):
   )
   np.testing.assert_allclose(loss, np.mean((out - target) ** 2), rtol=2e-4)
   for i in range(diffusion.BINS):
-    inside = np.ceil(k / 10 * diffusion.BINS) - 1 == i
-    expected = np.mean(((out - target) ** 2)[inside]) if inside.any() else 0
+    inside = np.floor(u * diffusion.BINS) == i
+    assert inside.sum() == 2  # of 16 stratified times in 8 bins
+    expected = np.mean(((out - target) ** 2)[inside])
     np.testing.assert_allclose(
       metrics[f"loss@{(i + 0.5) / diffusion.BINS:g}"], expected, rtol=1e-3, atol=1e-6
     )
@@ -129,10 +130,11 @@ def test_diffusion_refuses_what_cannot_be():
     (dict(prediction="mean"), "unknown prediction"),
     (dict(process=gaussian.DDPM(zero_snr=True), prediction="eps"), "zero terminal"),
     (dict(guidance=guidance.ClassifierFree()), "label_dropout > 0"),
+    (dict(network=mlp.MLP(out=5)), "must be 0"),
     (dict(process=gaussian.DDPM(steps=10), sampler=solvers.DDIM(steps=11)), "sampler.steps=11"),
   ]:
     with pytest.raises(core.UserError, match=message):
-      diffusion.Diffusion(spec=PLANE, network=mlp.MLP(), **kwargs)
+      diffusion.Diffusion(**{"spec": PLANE, "network": mlp.MLP(), **kwargs})
 
 
 # WGAN-GP

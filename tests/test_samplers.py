@@ -125,6 +125,8 @@ def test_frames_are_the_states_on_the_way():
   whole = solvers.integrate(solvers.DDIM(steps=12), field, PROCESS, grid, x, keys, 12)
   some = solvers.integrate(solvers.DDIM(steps=12), field, PROCESS, grid, x, keys, 4)
   chex.assert_trees_all_close(some, whole[2::3], atol=1e-6)
+  more = solvers.integrate(solvers.DDIM(steps=12), field, PROCESS, grid, x, keys, 24)
+  chex.assert_trees_all_close(more, jnp.repeat(whole, 2, axis=0), atol=1e-6)
 
 
 # A deterministic loop that several implementations share: a sample that counts up, the "network"

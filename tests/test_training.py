@@ -1,6 +1,7 @@
 """Step, optimizers, averages, loop and checkpoints, on a model small enough to solve by hand."""
 
 import dataclasses
+import itertools
 import pathlib
 import threading
 
@@ -50,7 +51,7 @@ def setup(rule=None, accumulate=1, decay=None):
   profiles = {"slow": averages.Average(decay=decay)} if decay else {}
   step = loop.compiled(MODEL, rules, profiles, accumulate, OVER)
   state = step_lib.initial_state(MODEL, rules, dict.fromkeys(profiles, ("a", "b")), BATCH, 0, {})
-  return step, sharding.replicate(state, OVER)
+  return step, loop.copy(state)
 
 
 def advance(step, state, times=1, batch=BATCH):
@@ -114,10 +115,11 @@ def test_average_is_the_recursion_with_warm_up():
 def test_nan_in_a_batch_is_latched_and_named(tmp_path):
   """fit stops at the next log line, says which step and metric, and holds the state before it."""
   step, state = setup()
-  good = advance(step, sharding.replicate(state, OVER), 5)[0]
-  batch_at = lambda k: {"x": jnp.full((8, 2), jnp.nan)} if k == 5 else BATCH
+  good = advance(step, loop.copy(state), 5)[0]
+  bad = {"x": jnp.full((8, 2), jnp.nan)}
+  batches = lambda start, stop: (bad if k == 5 else BATCH for k in range(start, stop))
   with pytest.raises(loop.Diverged) as error:
-    loop.fit(MODEL, step, state, batch_at, 20, (10, lambda *_: None), (), loop.Interrupt())
+    loop.fit(MODEL, step, state, batches, 20, (10, lambda *_: None), (), loop.Interrupt())
   assert error.value.step == 5
   assert set(error.value.names) == {  # step 5 is the second objective's too
     f"{o}/{m}" for o in ("first", "second") for m in ("loss", "grad_norm", "size")
@@ -130,10 +132,9 @@ def test_fit_logs_means_and_calls_hooks_at_their_cadence():
   step, state = setup()
   lines, calls = [], []
   hooks = ((4, lambda k, s: calls.append((k, int(s.step)))), (0, lambda k, s: 1 / 0))
-  loop.fit(
-    MODEL, step, state, lambda k: BATCH, 10, (3, lambda k, m: lines.append((k, m))), hooks,
-    loop.Interrupt(),
-  )  # fmt: skip
+  batches = lambda start, stop: iter([BATCH] * (stop - start))
+  log = (3, lambda k, m: lines.append((k, m)))
+  loop.fit(MODEL, step, state, batches, 10, log, hooks, loop.Interrupt())
   assert calls == [(4, 4), (8, 8), (10, 10)]
   assert [k for k, _ in lines] == [3, 6, 9, 10]
   step, state = setup()
@@ -145,20 +146,37 @@ def test_fit_logs_means_and_calls_hooks_at_their_cadence():
   assert "second/loss" in lines[0][1]  # on one of the three steps
 
 
+def test_parameters_that_overflow_halt_although_the_metrics_were_finite():
+  """An infinite learning rate: the loss of the step is fine, what it leaves behind is not."""
+  step, state = setup(optimizers.OPTIMIZERS["sgd"](lr=3e38))
+  good = jax.tree.map(np.array, state.params)
+  halted, metrics = advance(step, state, 1, {"x": 1e3 * BATCH["x"]})
+  assert all(np.isfinite(v) for v in metrics.values()) and int(halted.halted) == 0
+  chex.assert_trees_all_equal(halted.params, good)
+
+
+def test_a_halted_state_replaces_the_same_step_saved_before(tmp_path):
+  _, state = setup()
+  saved = checkpoints.Checkpoints(tmp_path)
+  saved.save(state, wait=True)
+  saved.save(state._replace(halted=jnp.int32(0)), wait=True)
+  assert int(saved.restore(state).halted) == 0
+  saved.close()
+
+
 def test_prefetching_keeps_order_raises_errors_and_stops():
-  assert list(loop.ahead(lambda k: k * k, range(5))) == [0, 1, 4, 9, 16]
+  assert list(loop.ahead(k * k for k in range(5))) == [0, 1, 4, 9, 16]
 
-  def broken(k):
-    if k == 2:
-      raise OSError("disk")
-    return k
+  def broken():
+    yield from (0, 1)
+    raise OSError("disk")
 
-  batches = loop.ahead(broken, range(5))
+  batches = loop.ahead(broken())
   assert [next(batches), next(batches)] == [0, 1]
   with pytest.raises(OSError, match="disk"):
     next(batches)
   before = threading.active_count()
-  batches = loop.ahead(lambda k: k, range(10**9))
+  batches = loop.ahead(itertools.count())
   next(batches)
   batches.close()
   assert threading.active_count() == before
@@ -218,7 +236,7 @@ def test_checkpoint_of_another_shape_or_type_is_refused_by_name(tmp_path):
     (lambda p: {**p, "d": p["a"]}, "params/d/bias is missing there"),
   ]:
     with pytest.raises(core.UserError, match=message):
-      saved.restore(sharding.replicate(state._replace(params=change(state.params)), OVER))
+      saved.restore(loop.copy(state._replace(params=change(state.params))))
   chex.assert_trees_all_equal(saved.restore(state).params, state.params)
   saved.close()
   with pytest.raises(core.UserError, match="holds no checkpoint"):
@@ -259,7 +277,7 @@ def test_bfloat16_computes_beside_float32_parameters():
   for dtype in ("float32", "bfloat16"):
     path = f"{pathlib.Path(__file__).parents[1]}/configs/ddpm_mnist.py:smoke"
     setup = restored.assemble(config.from_file(path, [f"dtype={dtype}"])[0])
-    state = setup.initial(setup.pipeline.at(0), OVER, {})
+    state = setup.initial(OVER, {})
     floats = [a for a in jax.tree.leaves(state) if jnp.issubdtype(a.dtype, jnp.floating)]
     assert {a.dtype for a in floats} == {jnp.dtype("float32")}
     step = loop.compiled(setup.model, setup.optimizers, setup.averages, 1, OVER)

@@ -60,7 +60,7 @@ class ImageFolder(sources.Pictures):
       named = ", ".join(map(repr, bad[:3])) + ", ..." * (len(bad) > 3)
       origin += f"; {len(bad)} damaged left out ({named})"
     shape = (self.size, self.size, self.channels)
-    return self.pictures(root.name, splits, shape, len(names), origin, "that of the pictures")
+    return self.pictures("image_folder", splits, shape, len(names), origin, "that of the pictures")
 
   def _sound(self, root: pathlib.Path, files: list[str]) -> tuple[list[str], list[str]]:
     """(good files, bad files); raises core.UserError above the limit or if too few are left."""

@@ -23,11 +23,17 @@ import jax.numpy as jnp
 import numpy as np
 
 from genjax import core
-from genjax.data import bars, toys
+from genjax.data import bars, sources, toys
 from genjax.evaluation import reference
 
 KEYS = 3  # of every likelihood that is not exact
 CHUNK = 100  # examples at once, padded: one compiled program whatever their number
+
+
+def check(model: Any, data: sources.Dataset) -> None:
+  """core.UserError unless the model has a likelihood."""
+  if not getattr(model, "likelihoods", None):
+    raise core.UserError("metric 'likelihood': this model has none; expected a metric of samples")
 
 
 def likelihood(run: Any) -> reference.Metrics:
@@ -35,8 +41,7 @@ def likelihood(run: Any) -> reference.Metrics:
 
   Raises core.UserError if the model has none.
   """
-  if not getattr(run.model, "likelihoods", None):
-    raise core.UserError("metric 'likelihood': this model has none; expected a metric of samples")
+  check(run.model, run.data)
   n = min(run.num, len(run.data.splits[run.split]["x"]))
   batch, metrics = run.batch(run.split, n), {}
   for name, (kind, log_prob) in run.model.likelihoods.items():

@@ -20,11 +20,13 @@ the hash of its weights.
     nats/..., bits/..., regret/...           see `likelihoods`
 """
 
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from genjax import core
+from genjax.data import sources
 from genjax.evaluation import distances, features, likelihoods, reference, toys
 
 CONFIDENT = 0.9
@@ -139,3 +141,22 @@ METRICS = {
   "w2": toys.w2,
   "likelihood": likelihoods.likelihood,
 }
+CHECKS = {
+  **dict.fromkeys(
+    ("fd", "kid", "prdc", "legible", "balance"), lambda model, data: features.load(data.name)
+  ),
+  "modes": toys.check_modes,
+  "w2": toys.check_w2,
+  "likelihood": likelihoods.check,
+}
+
+
+def check(names: Sequence[str], model: Any, data: sources.Dataset, num: int) -> None:
+  """core.UserError, before any training, for a metric that could not be measured after it."""
+  for name in names:
+    if name not in METRICS:
+      raise core.unknown("metric", name, METRICS)
+    if name in CHECKS:
+      CHECKS[name](model, data)
+  if names and num < reference.FEWEST:
+    raise core.UserError(f"num={num}: metrics need at least {reference.FEWEST} samples")

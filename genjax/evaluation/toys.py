@@ -13,16 +13,28 @@ from typing import Any
 import numpy as np
 
 from genjax import core
+from genjax.data import sources
 from genjax.evaluation import distances, reference
 
 MIXTURES = ("8gaussians", "ring8", "grid25")
 LIMIT = 2_000  # points of an exact transport: about two seconds
 
 
+def check_modes(model: Any, data: sources.Dataset) -> None:
+  """core.UserError unless the data have modes to count."""
+  if data.name not in MIXTURES:
+    raise core.unknown("data for metric 'modes'", data.name, MIXTURES)
+
+
+def check_w2(model: Any, data: sources.Dataset) -> None:
+  """core.UserError unless the data are points."""
+  if data.spec.kind != "points":
+    raise core.UserError(f"metric 'w2' measures points, not {data.spec.kind}; expected fd or kid")
+
+
 def modes(run: Any) -> reference.Metrics:
   """modes/covered (a number), modes/good (a share), modes/divergence (nats, if any is good)."""
-  if run.data.name not in MIXTURES:
-    raise core.unknown("data for metric 'modes'", run.data.name, MIXTURES)
+  check_modes(run.model, run.data)
   train = run.data.splits["train"]
   centers, std = mixture(train["x"][:], train["label"][:])
   weights = np.bincount(train["label"][:])
@@ -50,8 +62,7 @@ def quality(x: np.ndarray, centers: np.ndarray, std: float, weights: np.ndarray)
 
 def w2(run: Any) -> reference.Metrics:
   """w2/exact (of at most 2,000 points) and w2/sliced."""
-  if run.spec.kind != "points":
-    raise core.UserError(f"metric 'w2' measures points, not {run.spec.kind}; expected fd or kid")
+  check_w2(run.model, run.data)
   sets = reference.sets(run)
   x, train, held = (np.float64(s["x"]) for s in (sets.samples, sets.train, sets.held))
   n = min(sets.n, LIMIT)

@@ -7,7 +7,7 @@ with what it should have said (gaussian.py writes x0, eps, v and score as rows o
 
 With prediction "eps" this is the paper's L_simple, its eq. 14. Sampling: the answer is solved for
 the pair (x0, eps), and a solver walks it from t = 1 to t = 0. The loss is logged per noise level,
-"loss@t" being its mean over a bin of times around t.
+"loss@t" for a bin of times around t.
 """
 
 import dataclasses
@@ -49,6 +49,8 @@ class Diffusion:
 
   def __post_init__(self):
     self.process.check(self.prediction)
+    if getattr(self.network, "out", 0):
+      raise core.UserError("network.out must be 0: a denoiser answers in the shape of the data")
     self.process.grid(self.sampler.steps)
     if self.network.conditional and not self.spec.classes:
       raise core.UserError("network.conditional=True needs data with labels")
@@ -81,7 +83,8 @@ class Diffusion:
     """Equation (1): mean squared error per dimension, mean over the batch."""
     x0 = batch["x"]
     t_key, eps_key, dropout_key, label_key = jax.random.split(key, 4)
-    t = self.process.snap(self._uniform(t_key, len(x0)))
+    u = self._uniform(t_key, len(x0))
+    t = self.process.snap(u)
     alpha, sigma = self.process.coefficients(t)
     eps = jax.random.normal(eps_key, x0.shape)
     xt = gaussian.corrupt(x0, eps, alpha, sigma)
@@ -92,7 +95,7 @@ class Diffusion:
     )  # fmt: skip
     target = gaussian.project(self.prediction, x0, eps, alpha, sigma)
     loss = jnp.mean((out - target) ** 2, range(1, x0.ndim))  # [B]
-    return jnp.mean(loss), (buffers, _by_noise_level(loss, t))
+    return jnp.mean(loss), (buffers, _by_noise_level(loss, u))
 
   def sample(self, params, buffers, keys, cond):
     """keys [N] -> x [N, *event] in the data's range (if clipped)."""
@@ -137,9 +140,8 @@ class Diffusion:
     return jax.random.uniform(key, (n,))
 
 
-def _by_noise_level(loss, t):
-  """{"loss@t": mean loss of the examples whose time lies in the bin around t}."""
-  which = jnp.clip(jnp.ceil(t * BINS).astype(jnp.int32) - 1, 0, BINS - 1)
-  count = jnp.zeros(BINS).at[which].add(1.0)
-  mean = jnp.zeros(BINS).at[which].add(loss) / jnp.maximum(count, 1.0)
+def _by_noise_level(loss, u):
+  """{"loss@t": an unbiased estimate of the mean loss in the bin around t}; u ~ U[0, 1)."""
+  which = jnp.floor(u * BINS).astype(jnp.int32)
+  mean = jnp.zeros(BINS).at[which].add(loss) * BINS / len(loss)
   return {f"loss@{(i + 0.5) / BINS:g}": mean[i] for i in range(BINS)}

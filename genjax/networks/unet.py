@@ -81,6 +81,10 @@ class UNet(nn.Module):
 
   def __post_init__(self):
     super().__post_init__()
+    if self.spec and len(self.spec.shape) != 3:
+      raise core.UserError(f"unet: needs images [H, W, C], not data of shape {self.spec.shape}")
+    if not self.channels:
+      raise core.UserError("unet: channels=() has no level")
     if len(self.attention) != len(self.channels):
       raise core.UserError(
         f"unet: attention={self.attention} must have one entry for each of channels={self.channels}"

@@ -59,7 +59,7 @@ def read(workdir: str | os.PathLike) -> Material:
     generated={
       d.name: {p.name: p for p in sorted(d.iterdir())}
       for d in sorted(workdir.glob("generated/*/"))
-      if d.is_dir()
+      if d.is_dir() and not d.name.startswith(".")  # half-made ones
     },
     unreadable=unreadable,
   )

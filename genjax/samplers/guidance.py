@@ -13,6 +13,7 @@ import dataclasses
 import jax
 import jax.numpy as jnp
 
+from genjax import core
 from genjax.samplers import solvers
 
 
@@ -28,7 +29,7 @@ class Unguided:
 class ClassifierFree:
   """Both conditions in one batch of twice the size."""
 
-  scale: float = 2.0
+  scale: core.NonNegative = 2.0
 
   def __call__(self, field, cond, null) -> solvers.Field:
     both = jax.tree.map(lambda a, b: jnp.concatenate([a, b]), cond, null)

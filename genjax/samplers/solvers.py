@@ -81,10 +81,12 @@ def integrate(solver, field, process, grid: np.ndarray, x: jax.Array, keys: jax.
   """Runs the solver over `grid` from x [N, *event] at grid[0] -> [frames, N, *event].
 
   keys [N]: example i draws its noise from keys[i] alone. The frames are equally spaced in the grid
-  and the last is the result; memory does not grow with the number of steps.
+  and the last is the result; memory does not grow with the number of steps. Where there are more
+  frames than steps, states are shown several times.
   """
   steps = len(grid) - 1
-  slots = jnp.asarray(np.arange(steps) * frames // steps)  # the last step of a slot stays in it
+  shown = min(frames, steps)
+  slots = jnp.asarray(np.arange(steps) * shown // steps)  # the last step of a slot stays in it
 
   def body(carry, inputs):
     xt, memory, history, film = carry
@@ -95,6 +97,6 @@ def integrate(solver, field, process, grid: np.ndarray, x: jax.Array, keys: jax.
     return (xt, memory, history, film), None
 
   times = jnp.asarray(grid, jnp.float32)
-  carry = x, field.start(x), solver.start(x), jnp.zeros((frames, *x.shape), x.dtype)
+  carry = x, field.start(x), solver.start(x), jnp.zeros((shown, *x.shape), x.dtype)
   (*_, film), _ = jax.lax.scan(body, carry, (jnp.arange(steps), times[:-1], times[1:], slots))
-  return film
+  return film[np.arange(frames) * shown // frames]

@@ -35,7 +35,7 @@ class Checkpoints:
       enable_async_checkpointing=True,
       create=False,
     )
-    self.keep, self.options, self._manager = keep, options, None
+    self.options, self._manager = options, None
 
   @property
   def manager(self) -> ocp.CheckpointManager:
@@ -53,9 +53,16 @@ class Checkpoints:
     return self.manager.latest_step() if self.directory.is_dir() else None
 
   def save(self, state: core.TrainState, wait: bool = False) -> None:
-    """Saves in the background, unless that step is there already; `wait` for it to be whole."""
-    step = int(state.step)
-    if step not in self.manager.all_steps():
+    """Saves in the background, unless that step is there already; `wait` for it to be whole.
+
+    A halted state takes the place of the same step saved before it was known to halt.
+    """
+    step, halted = int(state.step), int(state.halted) >= 0
+    there = step in self.manager.all_steps()
+    if there and halted:
+      self.manager.wait_until_finished()
+      self.manager.delete(step)
+    if not there or halted:
       items = {name: ocp.args.StandardSave(tree) for name, tree in _items(state).items()}
       self.manager.save(step, args=ocp.args.Composite(**items), force=True)
     if wait:
@@ -81,20 +88,23 @@ class Checkpoints:
     """Orbax casts dtypes silently, and reports another shape by a traceback."""
     metadata = self.manager.item_metadata(step)
     for name in ITEMS:
-      have = _leaves(metadata[name].tree)
-      want = _leaves(wanted[name])
-      for path in sorted({*have, *want}):
-        if have.get(path) != want.get(path):
-          raise core.UserError(
-            f"checkpoint {step}: {name}{path} is {have.get(path, 'missing')} there, expected "
-            f"{want.get(path, 'nothing')}"
-          )
+      compare(f"checkpoint {step}: {name}", metadata[name].tree["tree"], wanted[name]["tree"])
 
   def close(self) -> None:
     """Waits for what is being saved."""
     if self._manager is not None:
       self._manager.wait_until_finished()
       self._manager.close()
+
+
+def compare(what: str, have, want) -> None:
+  """UserError that names the array where two trees differ in structure, shape or dtype."""
+  have, want = _leaves(have), _leaves(want)
+  for path in sorted({*have, *want}):
+    if have.get(path) != want.get(path):
+      raise core.UserError(
+        f"{what}{path} is {have.get(path, 'missing')} there, expected {want.get(path, 'nothing')}"
+      )
 
 
 def _abstract(a):
@@ -111,5 +121,5 @@ def _leaves(tree) -> dict[str, str]:
       leaf = jax.eval_shape(jax.random.key_data, leaf)
     keys = (str(getattr(k, "name", getattr(k, "key", getattr(k, "idx", k)))) for k in path)
     shape = ",".join(map(str, leaf.shape))
-    leaves["/".join(["", *keys])[5:]] = f"{leaf.dtype}[{shape}]"
+    leaves["/".join(["", *keys])] = f"{leaf.dtype}[{shape}]"
   return leaves

@@ -71,7 +71,7 @@ def fit(
   model: core.GenerativeModel,
   step_fn: Callable,
   state: core.TrainState,
-  batch_at: Callable[[int], core.Batch],
+  batches: Callable[[int, int], Iterator[core.Batch]],
   steps: int,
   log: tuple[int, Callable[[int, Mapping[str, float]], None]],
   hooks: Sequence[Hook],
@@ -79,41 +79,49 @@ def fit(
 ) -> core.TrainState:
   """Trains from `state.step` to `steps`, or until interrupted.
 
-  step_fn: of `compiled`. batch_at: step -> placed batch, pure. log: (every, write(step, metrics)),
-  the metrics being means since the last line. Hooks also run after the last step; a cadence of 0
-  is never. Raises Diverged with `state` in its attribute `state`: the last good one.
+  step_fn: of `compiled`. batches: (start, stop) -> the placed batches of these steps, a pure
+  function. log: (every, write(step, metrics)), the metrics being means since the last line. Hooks
+  also run after the last step; a cadence of 0 is never. Raises Diverged, whose attribute `state` is
+  the last good one.
   """
   start, recent = int(state.step), []
-  with contextlib.closing(ahead(batch_at, range(start, steps))) as batches:
-    for step, batch in zip(range(start, steps), batches):
+  with contextlib.closing(ahead(batches(start, steps))) as ready:
+    for step, batch in zip(range(start, steps), ready):
       state, metrics = step_fn(state, batch, due=step_lib.due_at(model, step))
       recent.append(metrics)
       done, end = step + 1, step + 1 == steps
       due = [hook for every, hook in hooks if every and (done % every == 0 or end)]
       logging = done % log[0] == 0 or end
-      if logging or due:
-        _check(state, step_fn, batch_at, model)
+      stop = (logging or jax.process_count() == 1) and interrupt.everywhere()
+      if logging or due or stop:
+        _check(state, step_fn, batches, model)
       if logging:
         log[1](done, mean(recent))
         recent = []
       for hook in due:
         hook(done, state)
-      if (logging or jax.process_count() == 1) and interrupt.everywhere():
+      if stop:
         break
   return state
 
 
-def _check(state, step_fn, batch_at, model):
+def _check(state, step_fn, batches, model):
   """Raises Diverged if the state has halted; the step is made again to see which metric it was."""
   halted = int(state.halted)
   if halted < 0:
     return
   due = step_lib.due_at(model, halted)
-  copy = jax.tree.map(lambda a: a.copy(), state)
-  _, metrics = step_fn(copy, batch_at(halted), due=due)
-  error = Diverged(halted, sorted(k for k, v in metrics.items() if not np.isfinite(v)))
+  _, metrics = step_fn(copy(state), next(batches(halted, halted + 1)), due=due)
+  names = sorted(k for k, v in metrics.items() if not np.isfinite(v))
+  error = Diverged(halted, names or ["parameters"])
   error.state = state
   raise error
+
+
+@jax.jit
+def copy(state: core.TrainState) -> core.TrainState:
+  """The same state in arrays of its own, which may be donated."""
+  return jax.tree.map(lambda a: a.copy(), state)
 
 
 def mean(recent: Sequence[Mapping[str, jax.Array]]) -> dict[str, float]:
@@ -125,24 +133,27 @@ def mean(recent: Sequence[Mapping[str, jax.Array]]) -> dict[str, float]:
   return {name: float(np.mean(v)) for name, v in values.items()}
 
 
-def ahead(batch_at: Callable[[int], core.Batch], steps: Sequence[int], depth: int = 2) -> Iterator:
-  """batch_at(step) of each step, made `depth` ahead in a thread; its errors are raised here."""
+def ahead(batches: Iterator[core.Batch], depth: int = 2) -> Iterator[core.Batch]:
+  """The same batches, made `depth` ahead in a thread; its errors are raised here, in their turn."""
   ready, stop = queue.Queue(depth), threading.Event()
 
   def work():
     try:
-      for step in steps:
-        _put(ready, (batch_at(step), None), stop)
+      for batch in batches:
+        _put(ready, (batch, None), stop)
         if stop.is_set():
           return
+      _put(ready, (None, StopIteration()), stop)
     except BaseException as e:  # whatever it was, the consumer must hear of it
       _put(ready, (None, e), stop)
 
   thread = threading.Thread(target=work, daemon=True)
   thread.start()
   try:
-    for _ in steps:
+    while True:
       batch, error = ready.get()
+      if isinstance(error, StopIteration):
+        return
       if error is not None:
         raise error
       yield batch

@@ -41,7 +41,7 @@ class Cosine:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Linear:
-  """Warm-up, then a straight line from lr to `final` lr at the last update."""
+  """Warm-up, then a straight line from lr to `final` lr."""
 
   warmup: core.Count = 0
   final: core.Fraction = 0.0

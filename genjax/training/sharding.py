@@ -1,7 +1,7 @@
 """Where arrays live: the batch is cut over all devices of all hosts, everything else is on each.
 
 One mesh with one axis, "data"; jit inserts the one all-reduce of the gradients. The axis type is
-Auto: with Explicit axes, the default of jax.make_mesh, indexing a table by a sharded array fails.
+Auto: with Explicit axes, indexing a table by a sharded array fails.
 """
 
 import zlib
@@ -26,15 +26,16 @@ def join(how: str) -> None:
       jax.distributed.initialize()
     else:
       jax.distributed.initialize(address, int(count), int(index))
-  except ValueError as e:
+  except (ValueError, RuntimeError) as e:
     raise core.UserError(
       f"--distributed={how}: {e}; expected auto, or ADDRESS:PORT,COUNT,INDEX"
     ) from None
 
 
 def mesh() -> Mesh:
-  """All devices of all hosts along "data"."""
-  return jax.make_mesh((jax.device_count(),), ("data",), axis_types=(AxisType.Auto,))
+  """All devices of all hosts along "data", host by host: `rows` counts on that order."""
+  devices = sorted(jax.devices(), key=lambda d: (d.process_index, d.id))
+  return Mesh(np.array(devices), ("data",), axis_types=(AxisType.Auto,))
 
 
 def replicated(over: Mesh) -> NamedSharding:
@@ -80,9 +81,3 @@ def place(batch: dict[str, np.ndarray], over: Mesh) -> core.Batch:
     name: jax.make_array_from_process_local_data(batched(over), rows)
     for name, rows in batch.items()
   }
-
-
-def replicate(tree, over: Mesh):
-  """A copy of a pytree on every device; never an alias, so that the original may be donated."""
-  copy = jax.jit(lambda t: jax.tree.map(lambda a: a.copy(), t), out_shardings=replicated(over))
-  return copy(tree)

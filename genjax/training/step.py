@@ -6,6 +6,8 @@ trains and no other, so there is no stop_gradient to forget. The step is one pur
 has combinations of due objectives (one for most, two for a GAN with five critic steps).
 """
 
+import itertools
+import zlib
 from collections.abc import Mapping
 
 import jax
@@ -40,7 +42,8 @@ def _gradient(loss, own, buffers, batch, key, slices):
   value_and_grad = jax.value_and_grad(loss, has_aux=True)
   if slices == 1:
     return value_and_grad(own, buffers, batch, key)
-  batch = jax.tree.map(lambda a: a.reshape(slices, -1, *a.shape[1:]), batch)
+  # Interleaved, so that a batch cut over devices is cut into slices on each of them.
+  batch = jax.tree.map(lambda a: a.reshape(-1, slices, *a.shape[1:]).swapaxes(0, 1), batch)
 
   def body(buffers, inputs):
     (value, (buffers, logs)), grads = value_and_grad(own, buffers, *inputs)
@@ -55,7 +58,8 @@ def train_step(model, optimizers, averages, state, batch, *, due, accumulate=1):
   """Due objectives in order, then refresh, then the averages; a non-finite step changes nothing.
 
   due: the indices of the due objectives, static under jit.
-  Returns the new state and {name: scalar}. After the first step whose metrics are not all finite,
+  Returns the new state and {name: scalar}. After the first step whose metrics or parameters are not
+  all finite,
   `state.halted` holds that step and the state stays as it was before it: the last good state
   survives donation, and the host may look at `halted` as rarely as it likes.
   """
@@ -77,7 +81,8 @@ def train_step(model, optimizers, averages, state, batch, *, due, accumulate=1):
     )
     for name, groups in state.ema.items()
   }
-  finite = jnp.all(jnp.array([jnp.all(jnp.isfinite(v)) for v in metrics.values()], bool))
+  checked = [*metrics.values(), *(optax.tree.norm(params[g]) for g in params)]
+  finite = jnp.all(jnp.array([jnp.all(jnp.isfinite(v)) for v in checked]))
   fine = (state.halted < 0) & finite
   new = state._replace(
     params=params, buffers=buffers, opt_state=opt_state, ema=ema, step=state.step + 1
@@ -111,8 +116,12 @@ def initial_state(
   loaded: Mapping[str, tuple],
 ) -> core.TrainState:
   """The state of step 0. averaged: {average: groups}; loaded: {group: (params, buffers)}."""
-  root, first = jax.random.split(jax.random.key(seed))
+  # A domain of its own: samples and metrics fold other words into the same seed.
+  root, first = jax.random.split(jax.random.fold_in(jax.random.key(seed), zlib.crc32(b"train")))
   params, buffers = model.init(first, batch, dict(loaded))
+  for group in itertools.chain(*averaged.values()):
+    if group not in params:
+      raise core.unknown("group in ema", group, params)
   # A weakly typed array (a filled constant) would change type in the first step, and recompile it.
   params, buffers = jax.tree.map(lambda a: jnp.asarray(a, a.dtype), (params, buffers))
   return core.TrainState(

@@ -78,7 +78,7 @@ class Metrics:
 
     self.before = _cut(workdir / "metrics.jsonl", start)
     self.file = (workdir / "metrics.jsonl").open("a")
-    self.board = SummaryWriter(str(workdir / "tb"), purge_step=start if start else None)
+    self.board = SummaryWriter(str(workdir / "tb"), purge_step=start + 1)
     self.bar = tqdm(
       total=steps, initial=start, unit="step", disable=not sys.stdout.isatty(), dynamic_ncols=True
     )
