@@ -31,7 +31,7 @@ def get_config(arg=""):
   config.optim = dict(denoiser=dict(name="adam", lr=2e-3, schedule=schedule, clip=1.0))
   config.ema = dict(ema=dict(decay=0.998))
   config.eval_ema = "ema"
-  config.update(dict(steps=2000, batch=32, log_every=100, sample_every=500, save_every=500))
+  config.update(dict(steps=2000, batch=32, log_every=100, sample_every=1000, save_every=500))
   config.metrics = ("fd", "kid", "prdc", "legible", "balance", "nearest")
   return base.variant(config, arg, smoke=smoke, full=full)
 
