@@ -1,9 +1,10 @@
 """Optimizers from data: dict(name="adam", lr=1e-3, schedule=dict(name="warmup_cosine"), clip=1.).
 
 Every optax rule below is a dataclass whose fields are the rule's own hyper-parameters and those of
-`Optimizer`. Left out are the rules that take no schedule (rprop, sm3) and those that need the value
-of the loss (polyak_sgd, lbfgs, momo). One optimizer serves one parameter group; its schedule counts
-that group's own updates.
+`Optimizer`. Left out are the rules that take no schedule (rprop, sm3, cocob), need more than a
+gradient (polyak_sgd, lbfgs, momo, sophia, dpsgd, noisy_sgd), wrap another rule (galore,
+schedule_free) or have been replaced (optimistic_adam). One optimizer serves one parameter group; its
+schedule counts that group's own updates.
 """
 
 import dataclasses
@@ -137,11 +138,20 @@ RULES = {
   "rmsprop": optax.rmsprop,
   "sgd": optax.sgd,
   "sign_sgd": optax.sign_sgd,
+  "signum": optax.signum,
   "yogi": optax.yogi,
+  "acprop": optax.contrib.acprop,
   "ademamix": optax.contrib.ademamix,
+  "adopt": optax.contrib.adopt,
+  "dadapt_adamw": optax.contrib.dadapt_adamw,
+  "dog": optax.contrib.dog,
+  "dowg": optax.contrib.dowg,
+  "madgrad": optax.contrib.madgrad,
   "muon": optax.contrib.muon,
   "prodigy": optax.contrib.prodigy,
   "schedule_free_adamw": optax.contrib.schedule_free_adamw,
+  "schedule_free_sgd": optax.contrib.schedule_free_sgd,
+  "simplified_ademamix": optax.contrib.simplified_ademamix,
 }
 
 OPTIMIZERS = {name: _from_optax(name, rule) for name, rule in RULES.items()}
