@@ -3,7 +3,7 @@
 python -m genjax.main --config=configs/ddpm_mnist.py
 
 Seed 0, 4,000 training digits: 61 of the 64 digits are recognised with a probability above 0.9 (97 %
-of 500; real ones 97 %), Fréchet distance 3.0 in the features of net mnist-b5d5c364 (real ones 0.80).
+of 500; real ones 97 %), Fréchet distance 3.0 in the features of net mnist-b5d5c364 (real ones 0.8).
 8 min 8 s of training (4.6 steps/s) on 2 cores of an Intel Xeon; 11 min 27 s with installation,
 compilation, metrics and report. `:smoke` is the same path in seconds; `:full` has the paper's size,
 for accelerators and all 60,000 digits, and has not been run.

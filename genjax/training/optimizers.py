@@ -3,8 +3,8 @@
 Every optax rule below is a dataclass whose fields are the rule's own hyper-parameters and those of
 `Optimizer`. Left out are the rules that take no schedule (rprop, sm3, cocob), need more than a
 gradient (polyak_sgd, lbfgs, momo, sophia, dpsgd, noisy_sgd), wrap another rule (galore,
-schedule_free) or have been replaced (optimistic_adam). One optimizer serves one parameter group; its
-schedule counts that group's own updates.
+schedule_free) or have been replaced (optimistic_adam). One optimizer serves one parameter group;
+its schedule counts that group's own updates.
 """
 
 import dataclasses
