@@ -104,15 +104,15 @@ def test_mistakes_on_the_command_line(overrides, message):
   [
     ("config.modle = 3", "unknown key 'modle'; did you mean 'model'"),
     ("config.model.predction = 'v'", "did you mean 'model.prediction'"),
-    ("config.model.process.steps = '10'", "line 24: .*cannot be casted"),
+    ("config.model.process.steps = '10'", r"line \d+: .*cannot be casted"),
     ("config.steps = True", "steps=True, expected int"),
     ("config.batch = -1", "batch=-1, expected a number >= 1"),
     ("del config['seed']", "seed is missing"),
     ("config.optim = dict(denoiser=dict(lr=1.))", "optim.denoiser has no 'name'"),
-    ("config.optim = 3", "line 24: .*cannot be casted"),
-    ("config.steps = stepps", "line 24: NameError"),
+    ("config.optim = 3", r"line \d+: .*cannot be casted"),
+    ("config.steps = stepps", r"line \d+: NameError"),
     ("return 3", "mine.py"),
-    ("config.model = 'diffusion'", "line 24: .*cannot be casted"),
+    ("config.model = 'diffusion'", r"line \d+: .*cannot be casted"),
   ],
 )
 def test_mistakes_in_the_file(tmp_path, line, message):
