@@ -98,7 +98,7 @@ def test_running_again_says_so(unbroken):
 
 
 def test_sample_is_a_function_of_seed_and_index(unbroken, tmp_path):
-  """Bitwise for any number, whole chunks or not; another seed gives other samples."""
+  """Bitwise for any number and chunk; another seed gives other samples."""
   workdir, _ = unbroken
   x = {}
   for num, seed in ((5, 0), (40, 0), (5, 1)):
@@ -112,6 +112,9 @@ def test_sample_is_a_function_of_seed_and_index(unbroken, tmp_path):
   default = np.load(workdir / "generated/seed0_num16/samples.npz")["x"]
   np.testing.assert_array_equal(default, x[40, 0][:16])
   assert not np.array_equal(x[5, 0], x[5, 1])
+  chunks = ["--config.sample_batch=32", "--num=40", f"--out={tmp_path}/chunks"]
+  run("--mode=sample", f"--workdir={workdir}", *chunks)
+  np.testing.assert_array_equal(np.load(tmp_path / "chunks" / "samples.npz")["x"], x[40, 0])
 
 
 def test_many_samples_come_in_files_of_bounded_size(unbroken, tmp_path, monkeypatch):
