@@ -126,7 +126,7 @@ def override(config: Config, overrides: Sequence[str]) -> tuple[Config, Config]:
     if key.endswith(".name"):
       _rename(config, key, value)
   config = complete(config)
-  flat = flatten(config)
+  flat = core.flatten(config)
   for key, _ in pairs:
     if key not in flat:
       raise core.unknown("key", key, flat)
@@ -143,7 +143,7 @@ def override(config: Config, overrides: Sequence[str]) -> tuple[Config, Config]:
   for key, value in values.items():
     _at(config, key.rpartition(".")[0])[key.rpartition(".")[2]] = value
   config = complete(config)
-  return config, {key: flatten(config)[key] for key in values}
+  return config, {key: core.flatten(config)[key] for key in values}
 
 
 def _one_line(error: Exception) -> str:
@@ -162,20 +162,9 @@ def _rename(config: Config, key: str, name: str) -> None:
 def _at(config: Config, path: str) -> Config:
   for part in filter(None, path.split(".")):
     if not isinstance(config.get(part), dict):
-      raise core.unknown("key", path, flatten(config))
+      raise core.unknown("key", path, core.flatten(config))
     config = config[part]
   return config
-
-
-def flatten(config: Mapping[str, Any], prefix: str = "") -> Config:
-  """{dotted key: value} of the leaves."""
-  flat = {}
-  for key, value in config.items():
-    if isinstance(value, Mapping) and value:
-      flat |= flatten(value, f"{prefix}{key}.")
-    else:
-      flat[f"{prefix}{key}"] = value
-  return flat
 
 
 def complete(config: Mapping[str, Any]) -> Config:
@@ -277,5 +266,5 @@ def _bounded(value, bounds, path):
 
 def difference(old: Mapping[str, Any], new: Mapping[str, Any]) -> dict[str, tuple[Any, Any]]:
   """{dotted key: (old, new)} of the leaves that differ, as JSON sees them."""
-  a, b = (flatten(json.loads(json.dumps(c))) for c in (old, new))
+  a, b = (core.flatten(json.loads(json.dumps(c))) for c in (old, new))
   return {key: (a.get(key), b.get(key)) for key in sorted({*a, *b}) if a.get(key) != b.get(key)}

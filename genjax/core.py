@@ -21,7 +21,7 @@ Abilities are optional methods. A family has one or not; nothing asks for what i
 
 import dataclasses
 import difflib
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Annotated, Any, NamedTuple, Protocol
 
 import flax.linen as nn
@@ -44,6 +44,17 @@ def unknown(what: str, name: str, choices: Iterable[str]) -> UserError:
   near = difflib.get_close_matches(str(name), choices, n=1, cutoff=0.6)
   hint = f"did you mean {near[0]!r}?" if near else f"expected one of: {', '.join(choices)}"
   return UserError(f"unknown {what} {name!r}; {hint}")
+
+
+def flatten(nested: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+  """{"a": {"b": 1}} -> {"a.b": 1}, as keys are written on the command line; {} stays a value."""
+  flat = {}
+  for key, value in nested.items():
+    if isinstance(value, Mapping) and value:
+      flat |= flatten(value, f"{prefix}{key}.")
+    else:
+      flat[f"{prefix}{key}"] = value
+  return flat
 
 
 class Bounds(NamedTuple):

@@ -157,9 +157,8 @@ class Run:
     return cls(setup, params, state.buffers, int(state.step), split)
 
   @classmethod
-  def open(cls, workdir: pathlib.Path, config: Mapping[str, Any] | None = None) -> "Run":
-    """Of a run directory's newest checkpoint; `config` in the place of its own where given."""
-    config = config or config_lib.from_run(workdir)[0]
+  def open(cls, workdir: pathlib.Path, config: Mapping[str, Any]) -> "Run":
+    """Of a run directory's newest checkpoint, under a configuration that may look otherwise."""
     setup = assemble(config)
     return cls.of_state(setup, restore(setup, workdir))
 

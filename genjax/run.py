@@ -1,10 +1,12 @@
 """One function a --mode: the only place that joins training, evaluation, data and report.
 
-train      from configuration to a finished run directory, or on from where it was interrupted
-sample     pictures and arrays of a run's samples
-evaluate   the configured metrics on its newest checkpoint -> eval.json
-report     the run as one HTML page -> report.html
-describe   what would be trained: parameters, FLOPs, abilities, shapes; nothing is written
+    train      from configuration to a finished run directory, or on from where it was interrupted
+    sample     pictures and arrays of a run's samples
+    evaluate   the configured metrics on its newest checkpoint -> eval.json
+    report     the run as one HTML page -> report.html
+    describe   what would be trained: parameters, FLOPs, abilities, shapes; nothing is written
+
+What cannot be done is a core.UserError before anything is written.
 """
 
 import itertools
@@ -100,7 +102,7 @@ def train(
   _banner(setup, state, workdir, changes, console)
   with loop.Interrupt() as interrupt:
     state = _fit(setup, state, over, workdir, saved, console, interrupt)
-  if interrupt.name:
+  if interrupt.everywhere():
     console.say(f"stopped by {interrupt.name} at step {int(state.step)}; go on with:\n  {command}")
     return INTERRUPTED
   run = restored.Run.of_state(setup, state)
@@ -155,12 +157,14 @@ def sample(
   """Writes grid.png, samples.npz and animation.gif of samples 0 ... num - 1 of a seed."""
   if out and out.exists() and (not out.is_dir() or any(out.iterdir())):
     raise core.UserError(f"--out={out} is not empty; choose another place")
+  sharding.check("sample_batch", config["sample_batch"])
   run = restored.Run.open(workdir, config)
   return _generate(run, (out or _folder(workdir, seed, num)).absolute(), seed, num)
 
 
 def evaluate(config: Mapping[str, Any], workdir: pathlib.Path) -> None:
   """Writes the configured metrics to eval.json."""
+  sharding.check("sample_batch", config["sample_batch"])
   run = restored.Run.open(workdir, config)
   metric_table.check(config["metrics"], run.model, run.data, run.num)
   _evaluate(run, workdir, writers.Console())
@@ -238,8 +242,7 @@ def _open(workdir, setup, state, overrides, command, console):
   """The first files of a run directory, once nothing can be refused any more."""
   if not console.main:
     return
-  count = lambda tree: sum(a.size for a in jax.tree.leaves(tree))
-  parameters = {group: count(tree) for group, tree in state.params.items()}
+  parameters = {group: _size(tree) for group, tree in state.params.items()}
   facts = provenance.facts(setup.data, parameters, overrides, command)
   writers.write_json(workdir / "config.json", setup.config)
   if not (workdir / "run.json").is_file():
@@ -255,10 +258,9 @@ def _open(workdir, setup, state, overrides, command, console):
 
 def _banner(setup, state, workdir, changes, console):
   device = jax.devices()[0]
-  total = sum(a.size for a in jax.tree.leaves(state.params))
   lines = [
     f"devices    {jax.device_count()} x {device.device_kind} ({device.platform})",
-    f"parameters {total:,} in {', '.join(state.params)}",
+    f"parameters {_size(state.params):,} in {', '.join(state.params)}",
     f"data       {setup.data.origin}",
     f"step       {int(state.step)} of {setup.config['steps']}, batch {setup.config['batch']}",
     f"workdir    {workdir}",
@@ -266,6 +268,10 @@ def _banner(setup, state, workdir, changes, console):
   ]
   lines += [f"changed    {key}={now!r} (was {old!r})" for key, (old, now) in changes.items()]
   console.say("\n".join(lines))
+
+
+def _size(tree) -> int:
+  return sum(a.size for a in jax.tree.leaves(tree))
 
 
 def _note(workdir, **facts):
@@ -294,7 +300,6 @@ def _folder(workdir: pathlib.Path, seed: int, num: int) -> pathlib.Path:
 
 def _generate(run, folder: pathlib.Path, seed: int, num: int) -> pathlib.Path:
   """The files of --mode=sample, made beside their place and moved there whole."""
-  sharding.check("sample_batch", run.config["sample_batch"])
   main, part = jax.process_index() == 0, folder.with_name(f".{folder.name}.part")
   if main:
     shutil.rmtree(part, ignore_errors=True)

@@ -210,7 +210,7 @@ def test_metric_table():
 
 
 def test_flatten_and_numbers():
-  assert tables.flatten({"a": {"b": {"c": 1}, "d": {}}, "e": ()}) == {
+  assert core.flatten({"a": {"b": {"c": 1}, "d": {}}, "e": ()}) == {
     "a.b.c": 1,
     "a.d": {},
     "e": (),

@@ -14,6 +14,7 @@ import shlex
 from collections.abc import Callable, Iterable
 from typing import Any
 
+from genjax import core
 from genjax.report import embed, figures, material, pictures, style, tables
 
 PANELS = 8  # curves shown
@@ -174,8 +175,8 @@ def reproduce(run: material.Material) -> str:
 
 def config(run: material.Material) -> str:
   """Every setting, folded away; those given on the command line stand out."""
-  values = tables.flatten(run.config)
-  given = tables.flatten(run.run.get("overrides") or {})
+  values = core.flatten(run.config)
+  given = core.flatten(run.run.get("overrides") or {})
   given = [key.removeprefix("config.") for key in given]
   marked = [k for k in values if any(k == g or k.startswith(f"{g}.") for g in given)]
   if not values:
@@ -191,7 +192,7 @@ def environment(run: material.Material) -> str:
   facts = {k: v for k, v in run.run.items() if k not in SHOWN_ELSEWHERE}
   if facts.get("devices"):
     facts["devices"] = _devices(facts["devices"])
-  return tables.settings_table(tables.flatten(facts)) if facts else ""
+  return tables.settings_table(core.flatten(facts)) if facts else ""
 
 
 SECTIONS: dict[str, Callable[[material.Material], str]] = {

@@ -10,17 +10,6 @@ from typing import Any
 ROLES = ("real", "n", "se", "real/se")  # what one metric may say about another
 
 
-def flatten(nested: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-  """{"a": {"b": 1}} -> {"a.b": 1}; an empty dict stays as a value."""
-  flat = {}
-  for key, value in nested.items():
-    if isinstance(value, Mapping) and value:
-      flat |= flatten(value, f"{prefix}{key}.")
-    else:
-      flat[f"{prefix}{key}"] = value
-  return flat
-
-
 def number(value: Any) -> str:
   """A number as one reads it: 4 significant digits, thousands apart; anything else as it is."""
   if isinstance(value, bool) or not isinstance(value, int | float):

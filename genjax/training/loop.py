@@ -56,8 +56,10 @@ class Interrupt:
       return bool(self.name)
     from jax.experimental import multihost_utils
 
-    flags = multihost_utils.process_allgather(np.array(bool(self.name)))
-    return bool(np.any(flags))
+    stop = np.any(multihost_utils.process_allgather(np.array(bool(self.name))))
+    if stop and not self.name:
+      self.name = "a signal to another host"
+    return bool(stop)
 
 
 def compiled(model, optimizers, averages, accumulate: int, over) -> Callable:
