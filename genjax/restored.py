@@ -21,7 +21,7 @@ import optax
 from genjax import config as config_lib
 from genjax import core, registry
 from genjax.data import pipeline, sources, transforms
-from genjax.training import averages, checkpoints, sharding
+from genjax.training import averages, checkpoints, runtime, sharding
 from genjax.training import step as step_lib
 
 
@@ -76,7 +76,7 @@ class Setup:
       keys, cond = self._inputs(root, index)
       return self.model.sample(params, buffers, keys, cond), cond
 
-    return jax.jit(draw)
+    return jax.jit(draw, compiler_options=runtime.options())
 
   @functools.cached_property
   def trajectory(self):
@@ -85,7 +85,7 @@ class Setup:
     def draw(params, buffers, root, index, frames):
       return self.model.trajectory(params, buffers, *self._inputs(root, index), frames)
 
-    return jax.jit(draw, static_argnums=4)
+    return jax.jit(draw, static_argnums=4, compiler_options=runtime.options())
 
   def _inputs(self, root, index):
     """Sample i has a key of its own, and the label i modulo the number of classes."""

@@ -27,7 +27,7 @@ from genjax import config as config_lib
 from genjax import core, restored
 from genjax.evaluation import metrics as metric_table
 from genjax.report import page, pictures
-from genjax.training import checkpoints, loop, provenance, sharding, writers
+from genjax.training import checkpoints, loop, provenance, runtime, sharding, writers
 from genjax.training import step as step_lib
 
 # What a resumed run may change: how long, how often it looks, and how it draws.
@@ -44,6 +44,7 @@ INTERRUPTED = 75  # the exit code that says: run me again
 
 def run_mode(flags, overrides: list[str], argv: list[str]) -> int | None:
   """Calls the function of flags.mode; returns the exit code, None for 0."""
+  runtime.keep_memory()
   if flags.distributed:
     sharding.join(flags.distributed)
   logging.set_verbosity(logging.ERROR)  # orbax and tfds warn of what is no one's concern

@@ -121,7 +121,7 @@ def test_starts_at_zero():
 
 
 def test_examples_do_not_meet():
-  x, t = inputs(9, 12, 12, 1)  # large enough for sliced convolutions
+  x, t = inputs(9, 12, 12, 1)  # large enough for the sliced convolutions of networks/cpu.py
   net, params = build(x, t)
   together, alone = apply(net, params, x, t), apply(net, params, x[4:5], t[4:5])
   np.testing.assert_allclose(together[4:5], alone, atol=1e-5 * np.abs(alone).max())
@@ -187,21 +187,6 @@ def test_attention_is_softmax_attention():
     weights = np.exp([q[b, n, h] @ k[b, m, h] / 2 for m in range(5)])
     expected[b, n, h] = weights / weights.sum() @ v[b, :, h]
   np.testing.assert_allclose(attention.attend(*map(jnp.asarray, (q, k, v))), expected, atol=1e-5)
-
-
-def test_sliced_convolution_is_the_plain_one():
-  x = jax.random.normal(KEY, (6, 11, 10, 3))
-  kernel = jax.random.normal(jax.random.key(1), (3, 3, 3, 5))
-  dx, dkernel = 2 * x + 1, kernel**2
-  cotangent = jax.random.normal(jax.random.key(2), (6, 11, 10, 5))
-  plain, sliced = convolution.convolve, convolution.convolve_sliced
-  for mode in (
-    lambda f: f(x, kernel),
-    lambda f: jax.jvp(f, (x, kernel), (dx, dkernel))[1],
-    lambda f: jax.vjp(f, x, kernel)[1](cotangent),
-  ):
-    for a, b in zip(jax.tree.leaves(mode(sliced)), jax.tree.leaves(mode(plain))):
-      np.testing.assert_allclose(a, b, atol=1e-5 * np.abs(b).max())
 
 
 @pytest.mark.parametrize("patch", [1, 2, 3])

@@ -1,14 +1,4 @@
-"""3 x 3 convolutions, and the changes of resolution around them.
-
-The gradient of a convolution with respect to its kernel is itself a convolution, in which examples
-play the part of channels and the output map the part of the kernel:
-
-    dL/dw[i, j, c, d] = sum_b sum_uv x[b, u + i, v + j, c] dL/dy[b, u, v, d]
-
-On CPUs this runs several times slower than the forward pass, unless the map is small or the sum
-over b is cut into slices of a few examples; the result is the same up to rounding. We cut the term
-x * dw of the linearised convolution, whose transpose this is: both modes of differentiation work.
-"""
+"""3 x 3 convolutions, and the changes of resolution around them."""
 
 from typing import Any
 
@@ -17,8 +7,7 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-_SLICE = 8  # examples in one slice of the kernel's gradient
-_SMALL = 100  # pixels below which slicing gains nothing
+from genjax.networks import cpu
 
 
 def convolve(x: jax.Array, kernel: jax.Array, stride: int = 1) -> jax.Array:
@@ -29,48 +18,67 @@ def convolve(x: jax.Array, kernel: jax.Array, stride: int = 1) -> jax.Array:
   )
 
 
-@jax.custom_jvp
-def convolve_sliced(x: jax.Array, kernel: jax.Array) -> jax.Array:
-  """`convolve(x, kernel)` whose gradient for the kernel is summed over slices of the batch."""
-  return convolve(x, kernel)
-
-
-@convolve_sliced.defjvp
-def _convolve_sliced_jvp(primals, tangents):
-  (x, kernel), (dx, dkernel) = primals, tangents
-  parts = [convolve(x[i : i + _SLICE], dkernel) for i in range(0, len(x), _SLICE)]
-  return convolve(x, kernel), convolve(dx, kernel) + jnp.concatenate(parts)
-
-
-def slicing(x: jax.Array, stride: int) -> bool:
-  """Whether to slice: only on one CPU device, since a sharded batch must stay whole."""
-  alone = jax.default_backend() == "cpu" and jax.device_count() == 1
-  return alone and stride == 1 and x.shape[1] * x.shape[2] >= _SMALL and len(x) > _SLICE
-
-
 class Convolution(nn.Module):
-  """3 x 3 convolution with bias, [B, H, W, C] -> [B, H/stride, W/stride, features].
+  """3 x 3 convolution with bias: parts [B, H, W, C_i], as if joined -> [B, H, W, features].
 
   features: number of output channels.
-  stride: 1, or 2 to halve the resolution.
+  resize: "double" convolves the map of twice the resolution, by nearest neighbours; "halve" the
+    map with stride 2; "" leaves it.
   zero: the kernel starts at zero, so that the branch it ends is silent at first.
   dtype: of the computation; parameters are float32.
   """
 
   features: int
-  stride: int = 1
+  resize: str = ""
   zero: bool = False
   dtype: Any = jnp.float32
 
   @nn.compact
-  def __call__(self, x: jax.Array) -> jax.Array:
+  def __call__(self, *parts: jax.Array) -> jax.Array:
+    channels = [part.shape[-1] for part in parts]
     init = nn.initializers.zeros if self.zero else nn.initializers.lecun_normal()
-    kernel = self.param("kernel", init, (3, 3, x.shape[-1], self.features))
+    kernel = self.param("kernel", init, (3, 3, sum(channels), self.features))
     bias = self.param("bias", nn.initializers.zeros, (self.features,))
-    x, kernel, bias = (a.astype(self.dtype) for a in (x, kernel, bias))
-    if slicing(x, self.stride):
-      return convolve_sliced(x, kernel) + bias
-    return convolve(x, kernel, self.stride) + bias
+    ends = [sum(channels[: i + 1]) for i in range(len(channels) - 1)]
+    kernels = jnp.split(kernel.astype(self.dtype), ends, axis=2)
+    sums = [_FORMS[self.resize](x.astype(self.dtype), k) for x, k in zip(parts, kernels)]
+    return sum(sums[1:], sums[0]) + bias.astype(self.dtype)
+
+
+class Pointwise(nn.Module):
+  """A dense layer on each pixel: parts [B, H, W, C_i], as if joined -> [B, H, W, features].
+
+  features: number of output channels. dtype: of the computation; parameters are float32.
+  """
+
+  features: int
+  dtype: Any = jnp.float32
+
+  @nn.compact
+  def __call__(self, *parts: jax.Array) -> jax.Array:
+    channels = [part.shape[-1] for part in parts]
+    shape = (sum(channels), self.features)
+    kernel = self.param("kernel", nn.initializers.lecun_normal(), shape)
+    bias = self.param("bias", nn.initializers.zeros, (self.features,))
+    ends = [sum(channels[: i + 1]) for i in range(len(channels) - 1)]
+    kernels = jnp.split(kernel.astype(self.dtype), ends)
+    sums = [x.astype(self.dtype) @ k for x, k in zip(parts, kernels)]
+    return sum(sums[1:], sums[0]) + bias.astype(self.dtype)
+
+
+def _same(x, kernel):
+  return cpu.convolve(x, kernel) if cpu.alone() else convolve(x, kernel)
+
+
+def _halve(x, kernel):
+  return convolve(x, kernel, stride=2)
+
+
+def _double(x, kernel):
+  return cpu.double(x, kernel) if cpu.alone() else convolve(upsample(x), kernel)
+
+
+_FORMS = {"": _same, "halve": _halve, "double": _double}
 
 
 def upsample(x: jax.Array) -> jax.Array:

@@ -22,12 +22,15 @@ import jax.numpy as jnp
 from genjax import core
 from genjax.networks import convolution
 from genjax.networks.attention import SelfAttention
-from genjax.networks.convolution import Convolution
+from genjax.networks.convolution import Convolution, Pointwise
 from genjax.networks.embeddings import LabelEmbedding, TimeEmbedding
+from genjax.networks.normalization import GroupNorm
 
 
 class ResidualBlock(nn.Module):
   """x + conv(silu(norm(conv(silu(norm(x))) + dense(silu(emb))))); a dense layer widens x.
+
+  x comes in parts [B, H, W, C_i] that are never put together: layers split their kernels instead.
 
   features: number of output channels.
   groups, dropout, dtype: as in UNet.
@@ -39,16 +42,17 @@ class ResidualBlock(nn.Module):
   dtype: Any = jnp.float32
 
   @nn.compact
-  def __call__(self, x: jax.Array, emb: jax.Array, train: bool) -> jax.Array:
-    norm = lambda name: nn.GroupNorm(self.groups, epsilon=1e-5, dtype=jnp.float32, name=name)
-    dense = lambda name: nn.Dense(self.features, dtype=self.dtype, name=name)
+  def __call__(self, parts: tuple[jax.Array, ...], emb: jax.Array, train: bool) -> jax.Array:
+    norm = lambda name: GroupNorm(self.groups, name=name)
     conv = lambda name, zero: Convolution(self.features, zero=zero, dtype=self.dtype, name=name)
-    h = conv("conv1", False)(nn.silu(norm("norm1")(x)))
-    h = h + dense("time")(nn.silu(emb))[:, None, None]
-    h = nn.silu(norm("norm2")(h))
+    h = conv("conv1", False)(*(nn.silu(y) for y in norm("norm1")(*parts)))
+    h += nn.Dense(self.features, dtype=self.dtype, name="time")(nn.silu(emb))[:, None, None]
+    h = nn.silu(norm("norm2")(h)[0])
     h = nn.Dropout(self.dropout, deterministic=not train)(h)
     h = conv("conv2", True)(h)
-    return h + (x if x.shape[-1] == self.features else dense("skip")(x))
+    if len(parts) == 1 and parts[0].shape[-1] == self.features:
+      return h + parts[0]
+    return h + Pointwise(self.features, self.dtype, name="skip")(*parts)
 
 
 class UNet(nn.Module):
@@ -123,8 +127,8 @@ class UNet(nn.Module):
     levels = list(enumerate(zip(self.channels, self.attention)))
     conv = lambda width, name, **kwargs: Convolution(width, dtype=self.dtype, name=name, **kwargs)
 
-    def block(h, width, attention, name):
-      h = ResidualBlock(width, self.groups, self.dropout, self.dtype, name=name)(h, emb, train)
+    def block(parts, width, attention, name):
+      h = ResidualBlock(width, self.groups, self.dropout, self.dtype, name=name)(parts, emb, train)
       if not attention:
         return h
       return SelfAttention(self.head_dim, self.groups, self.dtype, name=f"{name}_attention")(h)
@@ -133,16 +137,16 @@ class UNet(nn.Module):
     skips = [h]
     for i, (width, attention) in levels:
       for j in range(self.layers):
-        h = block(h, width, attention, f"down{i}_{j}")
+        h = block((h,), width, attention, f"down{i}_{j}")
         skips.append(h)
       if i + 1 < len(levels):
-        h = conv(width, f"down{i}_half", stride=2)(h)
+        h = conv(width, f"down{i}_half", resize="halve")(h)
         skips.append(h)
-    h = block(h, self.channels[-1], True, "middle_0")
-    h = block(h, self.channels[-1], False, "middle_1")
+    h = block((h,), self.channels[-1], True, "middle_0")
+    h = block((h,), self.channels[-1], False, "middle_1")
     for i, (width, attention) in reversed(levels):
       for j in range(self.layers + 1):
-        h = block(jnp.concatenate([h, skips.pop()], axis=-1), width, attention, f"up{i}_{j}")
+        h = block((h, skips.pop()), width, attention, f"up{i}_{j}")
       if i > 0:
-        h = conv(width, f"up{i}_double")(convolution.upsample(h))
-    return nn.silu(nn.GroupNorm(self.groups, epsilon=1e-5, dtype=jnp.float32, name="norm")(h))
+        h = conv(width, f"up{i}_double", resize="double")(h)
+    return nn.silu(GroupNorm(self.groups, name="norm")(h)[0])

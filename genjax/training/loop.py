@@ -15,7 +15,7 @@ import jax
 import numpy as np
 
 from genjax import core
-from genjax.training import sharding
+from genjax.training import runtime, sharding
 from genjax.training import step as step_lib
 
 Hook = tuple[int, Callable[[int, core.TrainState], None]]  # (every, function(step, state))
@@ -66,7 +66,13 @@ def compiled(model, optimizers, averages, accumulate: int, over) -> Callable:
   """`train_step` under jit: (state, batch, due) -> (state, metrics); the state is donated."""
   step = functools.partial(step_lib.train_step, model, optimizers, averages, accumulate=accumulate)
   whole = sharding.replicated(over)
-  return jax.jit(step, static_argnames="due", donate_argnums=0, out_shardings=(whole, whole))
+  return jax.jit(
+    step,
+    static_argnames="due",
+    donate_argnums=0,
+    out_shardings=(whole, whole),
+    compiler_options=runtime.options(),
+  )
 
 
 def fit(

@@ -1,0 +1,62 @@
+"""genjax as a worker of run.py: reads a name a line, does it once, answers with the seconds.
+
+    step      one training step, as the loop compiles it
+    forward   the network on one batch
+    sample    one batch of samples, one compiled program
+
+usage: ours.py batch=64 ...       overrides of unet.py
+"""
+
+import pathlib
+import sys
+import time
+
+import jax
+import jax.numpy as jnp
+
+from genjax import config as config_lib
+from genjax import core, restored
+from genjax.training import loop, runtime, sharding
+
+CONFIG = str(pathlib.Path(__file__).with_name("unet.py"))
+
+
+class Work:
+  """What can be asked for; everything is compiled at the first call."""
+
+  def __init__(self, overrides):
+    values, _ = config_lib.from_file(CONFIG, overrides)
+    self.setup, over = restored.assemble(values), sharding.mesh()
+    self.batch = next(self.setup.batches(over, 0, 1))
+    self.state = self.setup.initial(over, {})
+    self.step_fn = loop.compiled(
+      self.setup.model, self.setup.optimizers, self.setup.averages, values["accumulate"], over
+    )
+    network = self.setup.model.network
+    call = lambda params, x, t: core.call(network, "denoiser", params, {"denoiser": {}}, x, t, {})
+    self.net = jax.jit(call, compiler_options=runtime.options())
+    self.index = jnp.arange(values["batch"])
+    self.params = jax.tree.map(jnp.copy, self.state.params)  # the state's are donated
+
+  def step(self):
+    self.state, metrics = self.step_fn(self.state, self.batch, due=(0,))
+    return metrics
+
+  def forward(self):
+    return self.net(self.params, self.batch["x"], jnp.zeros(len(self.index)))
+
+  def sample(self):
+    return self.setup.sample(self.params, {"denoiser": {}}, jax.random.key(0), self.index)
+
+
+def main() -> None:
+  runtime.keep_memory()
+  work = Work(sys.argv[1:])
+  for name in map(str.strip, sys.stdin):
+    start = time.perf_counter()
+    jax.block_until_ready(getattr(work, name)())
+    print(time.perf_counter() - start, flush=True)
+
+
+if __name__ == "__main__":
+  main()

@@ -1,0 +1,189 @@
+"""How fast is genjax, against its peers and itself? Everything in README.md, by one command.
+
+    python experiments/speed/run.py            about an hour, on a machine that does nothing else
+    python experiments/speed/run.py --only=unet,start
+
+Peers are installed into runs/experiments/speed, never into the environment of genjax. Contestants
+take turns in one run, so that the machine's load falls on all alike; a number is the median of
+REPEATS turns after one that compiles. Each section replaces its part of results.json.
+"""
+
+import argparse
+import importlib.metadata
+import json
+import os
+import pathlib
+import platform
+import re
+import shutil
+import statistics
+import subprocess
+import sys
+import time
+
+HERE = pathlib.Path(__file__).parent
+ROOT = HERE.parents[1]
+RUNS = ROOT / "runs" / "experiments" / "speed"
+PEERS = ("torch", "diffusers")
+REPEATS = 7
+SCALES = {  # what grows, and the overrides for each of its values
+  "batch": {n: [f"batch={n}"] for n in (8, 16, 32, 64)},
+  "width": {n: ["batch=16", f"model.network.channels=({n},{2 * n},{4 * n})"] for n in (16, 32, 64)},
+  "resolution": {n: ["batch=16", f"data.shape=({n},{n},1)"] for n in (16, 32, 64)},
+}
+
+
+class Worker:
+  """A contestant in a process of its own, which waits while the others take their turn."""
+
+  def __init__(self, *command):
+    env = {**os.environ, "PYTHONPATH": str(ROOT)}
+    self.process = subprocess.Popen(
+      [str(c) for c in command], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+      cwd=ROOT, env=env,
+    )  # fmt: skip
+
+  def __call__(self, name):
+    self.process.stdin.write(f"{name}\n")
+    self.process.stdin.flush()
+    return float(self.process.stdout.readline())
+
+  def close(self):
+    """Ends the process; the most memory it ever had, in MB."""
+    status = pathlib.Path(f"/proc/{self.process.pid}/status").read_text()
+    self.process.stdin.close()
+    self.process.wait()
+    return int(re.search(r"VmHWM:\s+(\d+)", status)[1]) / 1024
+
+
+def genjax(*overrides):
+  return Worker(sys.executable, HERE / "ours.py", *overrides)
+
+
+def in_turn(workers: dict[str, Worker], name: str) -> dict[str, float]:
+  """Median seconds of each, the turns interleaved."""
+  times = {who: [] for who in workers}
+  for turn in range(REPEATS + 1):
+    for who, worker in workers.items():
+      seconds = worker(name)
+      if turn:
+        times[who].append(seconds)
+  return {who: round(statistics.median(t), 4) for who, t in times.items()}
+
+
+def peer_python() -> pathlib.Path:
+  """The interpreter of the peers' environment, made at the first call."""
+  python = RUNS / "peers" / "bin" / "python"
+  if not (RUNS / "peers" / "ready").exists():
+    shutil.rmtree(RUNS / "peers", ignore_errors=True)
+    subprocess.run([sys.executable, "-m", "venv", RUNS / "peers"], check=True)
+    subprocess.run([python, "-m", "pip", "install", "--quiet", *PEERS], check=True)
+    (RUNS / "peers" / "ready").touch()
+  return python
+
+
+def unet() -> dict:
+  """The same network in PyTorch eager (the faster of its two layouts counts) and in genjax."""
+  python = peer_python()
+  workers = {
+    "genjax": genjax(),
+    "torch": Worker(python, HERE / "theirs.py", 64),
+    "torch channels_last": Worker(python, HERE / "theirs.py", 64, "channels_last"),
+  }
+  rows = {}
+  for name in ("step", "forward", "sample"):
+    times = in_turn(workers, name)
+    best = min(seconds for who, seconds in times.items() if who != "genjax")
+    rows[name] = {**times, "ratio": round(times["genjax"] / best, 3)}
+    print(name, rows[name], flush=True)
+  rows["peak_mb"] = {who: round(worker.close()) for who, worker in workers.items()}
+  versions = "import torch, diffusers; print(torch.__version__, diffusers.__version__)"
+  found = subprocess.run([python, "-c", versions], capture_output=True, text=True, check=True)
+  rows["versions"] = dict(zip(PEERS, found.stdout.split()))
+  return rows
+
+
+def scale() -> dict:
+  """Seconds and peak memory of a training step against what grows; of samples against steps."""
+  rows = {}
+  for axis, values in SCALES.items():
+    rows[axis] = {}
+    for value, overrides in values.items():
+      worker = genjax(*overrides)
+      seconds = in_turn({"genjax": worker}, "step")["genjax"]
+      rows[axis][value] = {"seconds": seconds, "peak_mb": round(worker.close())}
+      print(axis, value, rows[axis][value], flush=True)
+  rows["steps"] = {}
+  for n in (5, 10, 20, 40):
+    worker = genjax("batch=16", f"model.sampler.steps={n}")
+    seconds = in_turn({"genjax": worker}, "sample")["genjax"]
+    rows["steps"][n] = {"seconds": seconds, "peak_mb": round(worker.close())}
+    print("steps", n, rows["steps"][n], flush=True)
+  return rows
+
+
+def start() -> dict:
+  """Seconds of the whole smoke run, cold and with a warm cache, and of importing genjax.main."""
+  times = {"cold": [], "warm": [], "import": []}
+  for turn in range(3):
+    cache = RUNS / f"cache{turn}"
+    shutil.rmtree(cache, ignore_errors=True)
+    for kind in ("cold", "warm"):
+      times[kind].append(first_step(cache))
+    command = [sys.executable, "-c", "import genjax.main"]
+    times["import"].append(timed(command))
+  return {kind: round(statistics.median(t), 2) for kind, t in times.items()}
+
+
+def first_step(cache: pathlib.Path) -> float:
+  """From the command to the end of the first training step of configs/ddpm_mnist.py:smoke."""
+  workdir = RUNS / "smoke"
+  shutil.rmtree(workdir, ignore_errors=True)
+  return timed(
+    [sys.executable, "-m", "genjax.main", "--config=configs/ddpm_mnist.py:smoke",
+     "--config.steps=1", "--config.log_every=1", f"--cache={cache}", f"--workdir={workdir}"],
+    until="step 1/1",
+  )  # fmt: skip
+
+
+def timed(command, until: str | None = None) -> float:
+  """Seconds until the command ends, or has printed `until`."""
+  begin = time.perf_counter()
+  process = subprocess.Popen(
+    command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, cwd=ROOT
+  )
+  seconds = None
+  for line in process.stdout:
+    if until and line.startswith(until):
+      seconds = time.perf_counter() - begin
+  if process.wait():
+    raise SystemExit(f"{command} failed")
+  return seconds or time.perf_counter() - begin
+
+
+SECTIONS = {"unet": unet, "scale": scale, "start": start}
+
+
+def machine() -> dict:
+  text = pathlib.Path("/proc/cpuinfo").read_text()
+  name = re.search(r"model name\s*: (.*)", text)
+  return {
+    "cpu": name[1] if name else platform.machine(),
+    "cores": os.cpu_count(),
+    "versions": {n: importlib.metadata.version(n) for n in ("jax", "jaxlib", "flax", "optax")},
+  }
+
+
+def main() -> None:
+  parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+  parser.add_argument("--only", default=",".join(SECTIONS), help="comma-separated sections")
+  RUNS.mkdir(parents=True, exist_ok=True)
+  path = HERE / "results.json"
+  for name in parser.parse_args().only.split(","):
+    section = {"machine": machine(), **SECTIONS[name]()}
+    results = json.loads(path.read_text()) if path.exists() else {}
+    path.write_text(json.dumps({**results, name: section}, indent=2) + "\n")
+
+
+if __name__ == "__main__":
+  main()

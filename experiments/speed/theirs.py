@@ -1,0 +1,59 @@
+"""diffusers in PyTorch eager as a worker of run.py, in an environment of its own; see ours.py.
+
+usage: theirs.py BATCH [channels_last]
+"""
+
+import sys
+import time
+
+import torch
+from diffusers import DDIMPipeline, DDIMScheduler, DDPMScheduler, UNet2DModel
+
+
+class Work:
+  def __init__(self, batch, layout):
+    torch.manual_seed(0)
+    self.net = UNet2DModel(
+      sample_size=32,
+      in_channels=1,
+      out_channels=1,
+      layers_per_block=2,
+      block_out_channels=(32, 64, 128),
+      norm_num_groups=8,
+      down_block_types=("DownBlock2D", "AttnDownBlock2D", "AttnDownBlock2D"),
+      up_block_types=("AttnUpBlock2D", "AttnUpBlock2D", "UpBlock2D"),
+    ).to(memory_format=layout)
+    self.x = torch.randn(batch, 1, 32, 32).to(memory_format=layout)
+    self.noise = DDPMScheduler(1000)
+    self.pipeline = DDIMPipeline(self.net, DDIMScheduler(1000))
+    self.pipeline.set_progress_bar_config(disable=True)
+    self.optimizer = torch.optim.Adam(self.net.parameters(), 1e-4)
+
+  def step(self):
+    t, eps = torch.randint(1000, (len(self.x),)), torch.randn_like(self.x)
+    out = self.net(self.noise.add_noise(self.x, eps, t), t).sample
+    loss = torch.nn.functional.mse_loss(out, eps)
+    self.optimizer.zero_grad()
+    loss.backward()
+    self.optimizer.step()
+    return loss.item()
+
+  @torch.no_grad()
+  def forward(self):
+    self.net(self.x, torch.zeros(len(self.x)))
+
+  def sample(self):
+    self.pipeline(batch_size=len(self.x), num_inference_steps=50, output_type="np")
+
+
+def main() -> None:
+  layout = torch.channels_last if "channels_last" in sys.argv else torch.contiguous_format
+  work = Work(int(sys.argv[1]), layout)
+  for name in map(str.strip, sys.stdin):
+    start = time.perf_counter()
+    getattr(work, name)()
+    print(time.perf_counter() - start, flush=True)
+
+
+if __name__ == "__main__":
+  main()

@@ -1,0 +1,82 @@
+"""The same arithmetic in forms that a CPU runs faster.
+
+Elsewhere, and on several devices, where a batch is cut into parts that these forms would mix, only
+the plain forms of `convolution` and `attention` are used. What each form gains, and on what
+machine, is measured in experiments/speed; here is why.
+
+    convolve   The gradient of a convolution with respect to its kernel is itself a convolution, in
+               which examples play the part of channels and the map that of the kernel:
+
+                   dL/dw[i, j, c, d] = sum_b sum_uv x[b, u + i, v + j, c] dL/dy[b, u, v, d]
+
+               It is slow on large maps unless the sum over b is cut into slices of a few examples.
+    double     Convolving a map whose pixels were doubled sees each pixel several times: four 2 x 2
+               kernels, one for each position in the square, see it once (4/9 of the products).
+    attend     The scores of a few examples at a time stay in cache. They are normalised after the
+               product with the values, and made again for the gradient (Rabe & Staats 2021,
+               arXiv:2112.05682).
+"""
+
+import jax
+import jax.numpy as jnp
+from jax import lax
+
+_SLICE = 8
+_SMALL = 100  # pixels of a map below which slicing gains nothing
+_SCORES = 2**21  # made together, 8 MB: they stay in cache
+
+
+def alone() -> bool:
+  """Whether these forms are for this process: it computes on one CPU device."""
+  return jax.default_backend() == "cpu" and jax.device_count() == 1
+
+
+def _convolve(x, kernel, pad=(1, 1)):
+  numbers = ("NHWC", "HWIO", "NHWC")
+  return lax.conv_general_dilated(x, kernel, (1, 1), (pad, pad), dimension_numbers=numbers)
+
+
+@jax.custom_jvp
+def convolve(x: jax.Array, kernel: jax.Array) -> jax.Array:
+  """x [B, H, W, C] with zeros around, kernel [3, 3, C, D] -> [B, H, W, D]."""
+  return _convolve(x, kernel)
+
+
+@convolve.defjvp
+def _convolve_jvp(primals, tangents):
+  # We cut x * dw, whose transpose the gradient is: both modes of differentiation work.
+  (x, kernel), (dx, dkernel) = primals, tangents
+  size = _SLICE if x.shape[1] * x.shape[2] >= _SMALL else len(x)
+  parts = [_convolve(x[i : i + size], dkernel) for i in range(0, len(x), size)]
+  return _convolve(x, kernel), _convolve(dx, kernel) + jnp.concatenate(parts)
+
+
+def double(x: jax.Array, kernel: jax.Array) -> jax.Array:
+  """The same after each pixel became 2 x 2 pixels -> [B, 2H, 2W, D]."""
+  b, h, w, _ = x.shape
+  merge = jnp.array([[[1, 0, 0], [0, 1, 1]], [[1, 1, 0], [0, 0, 1]]], kernel.dtype)
+  kernels = jnp.einsum("pri,qsj,ijcd->pqrscd", merge, merge, kernel)
+  pads = ((1, 0), (0, 1))  # an even pixel looks up and left, an odd one down and right
+  y = [[_convolve2(x, kernels[p, q], pads[p], pads[q]) for q in (0, 1)] for p in (0, 1)]
+  y = jnp.stack([jnp.stack(row, axis=3) for row in y], axis=2)  # [B, H, 2, W, 2, D]
+  return y.reshape(b, 2 * h, 2 * w, -1)
+
+
+def _convolve2(x, kernel, rows, columns):
+  numbers = ("NHWC", "HWIO", "NHWC")
+  return lax.conv_general_dilated(x, kernel, (1, 1), (rows, columns), dimension_numbers=numbers)
+
+
+def attend(q: jax.Array, k: jax.Array, v: jax.Array) -> jax.Array:
+  """As attention.attend, in float32: q [B, N, heads, d], k and v [B, M, heads, d] -> like q."""
+
+  @jax.checkpoint
+  def one(args):  # of one example: [N, heads, d] -> [N, heads, d]
+    q, k, v = args
+    scores = jnp.einsum("nhd,mhd->hnm", q / q.shape[-1] ** 0.5, k)
+    weights = jnp.exp(scores - lax.stop_gradient(scores.max(axis=-1, keepdims=True)))
+    o = jnp.einsum("hnm,mhd->hnd", weights, v) / weights.sum(axis=-1, keepdims=True)
+    return o.swapaxes(0, 1)
+
+  size = max(1, _SCORES // (q.shape[1] * q.shape[2] * k.shape[1]))
+  return lax.map(one, (q, k, v), batch_size=min(size, len(q)))
