@@ -5,6 +5,7 @@ each made once. Samples are drawn by one function in chunks of one fixed size: s
 function of (seed, i), bitwise the same for any number of them.
 """
 
+import copy
 import dataclasses
 import functools
 import json
@@ -132,7 +133,7 @@ class Run:
   """A model with its parameters, as metrics and pictures see it.
 
   step: of the parameters; num: how many samples metrics look at.
-  split: what they measure against: "test", or "valid" while training goes on.
+  split: what they measure against, "test"; while training goes on `against("valid")`.
   """
 
   def __init__(
@@ -141,20 +142,25 @@ class Run:
     params: core.Params,
     buffers: core.Buffers,
     step: int,
-    split: str = "test",
   ):
     self.setup, self.params, self.buffers, self.step = setup, params, buffers, step
-    self.split = split
+    self.split = "test"
     self.config, self.model, self.data = setup.config, setup.model, setup.data
     self.spec, self.num = setup.data.spec, setup.config["num"]
-    self._samples = {}
+    self._drawn = {}  # chunks of seed 0 by the number of their first sample
+
+  def against(self, split: str) -> "Run":
+    """The same run, its samples too, measured against another split."""
+    other = copy.copy(self)
+    other.split = split
+    return other
 
   @classmethod
-  def of_state(cls, setup: Setup, state: core.TrainState, split: str = "test") -> "Run":
+  def of_state(cls, setup: Setup, state: core.TrainState) -> "Run":
     """With the average that config.eval_ema names in the place of the raw parameters."""
     average = setup.config["eval_ema"]
     params = {**state.params, **(state.ema[average] if average else {})}
-    return cls(setup, params, state.buffers, int(state.step), split)
+    return cls(setup, params, state.buffers, int(state.step))
 
   @classmethod
   def open(cls, workdir: pathlib.Path, config: Mapping[str, Any]) -> "Run":
@@ -173,17 +179,19 @@ class Run:
 
   def samples(self, n: int) -> dict[str, np.ndarray]:
     """The first n samples of seed 0: "x" in stored units and the conditions it was drawn for."""
-    if n not in self._samples:
-      parts = list(self.chunks(0, n))
-      self._samples[n] = {k: np.concatenate([p[k] for p in parts]) for k in parts[0]}
-    return self._samples[n]
+    parts = list(self.chunks(0, n))
+    return {k: np.concatenate([p[k] for p in parts]) for k in parts[0]}
 
   def chunks(self, seed: int, num: int) -> Iterator[dict[str, np.ndarray]]:
-    """Samples 0 ... num - 1 of a seed, `sample_batch` at a time."""
+    """Samples 0 ... num - 1 of a seed, `sample_batch` at a time; those of `num` are kept."""
     size = self.config["sample_batch"]
     for first in range(0, num, size):
-      x, cond = self.setup.sample(self.params, self.buffers, *self._inputs(seed, first))
-      part = {"x": self.stored(_local(x)), **{k: _local(v) for k, v in cond.items()}}
+      part = self._drawn.get(first) if seed == 0 else None
+      if part is None:
+        x, cond = self.setup.sample(self.params, self.buffers, *self._inputs(seed, first))
+        part = {"x": self.stored(_local(x)), **{k: _local(v) for k, v in cond.items()}}
+      if seed == 0 and first < self.num:
+        self._drawn[first] = part
       yield {k: v[: num - first] for k, v in part.items()}
 
   def trajectory(self, seed: int, num: int, frames: int) -> np.ndarray:

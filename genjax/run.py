@@ -102,11 +102,10 @@ def train(
   _open(workdir, setup, state, overrides, command, console)
   _banner(setup, state, workdir, changes, console)
   with loop.Interrupt() as interrupt:
-    state = _fit(setup, state, over, workdir, saved, console, interrupt)
+    state, run = _fit(setup, state, over, workdir, saved, console, interrupt)
   if interrupt.everywhere():
     console.say(f"stopped by {interrupt.name} at step {int(state.step)}; go on with:\n  {command}")
     return INTERRUPTED
-  run = restored.Run.of_state(setup, state)
   _generate(run, _folder(workdir, 0, config["samples"]), 0, config["samples"])
   _evaluate(run, workdir, console)
   if console.main:
@@ -115,13 +114,21 @@ def train(
 
 
 def _fit(setup, state, over, workdir, saved, console, interrupt):
-  """The loop with its hooks; saves the last good state however it ends."""
+  """The loop with its hooks -> the last state and its Run; the last good state is always saved."""
   config = setup.config
   step_fn = loop.compiled(setup.model, setup.optimizers, setup.averages, config["accumulate"], over)
   metrics = writers.Metrics(workdir, int(state.step), config["steps"], console)
 
-  def so_far(state):  # the test split is for what training ends in
-    return restored.Run.of_state(setup, state, split="valid")
+  newest = {}
+
+  def so_far(state):
+    """Its Run, made once, so that its samples are drawn once."""
+    if newest.get("state") is not state:
+      newest.update(state=state, run=restored.Run.of_state(setup, state))
+    return newest["run"]
+
+  def evaluate(step, state):  # the test split is for what training ends in
+    _evaluate(so_far(state).against("valid"), workdir, console)
 
   def look(step, state):
     run = so_far(state)
@@ -133,7 +140,7 @@ def _fit(setup, state, over, workdir, saved, console, interrupt):
   hooks = (
     (config["save_every"], lambda step, state: saved.save(state)),
     (config["sample_every"], look),
-    (config["evaluate_every"], lambda step, state: _evaluate(so_far(state), workdir, console)),
+    (config["evaluate_every"], evaluate),
   )
   try:
     log = (config["log_every"], metrics.write)
@@ -149,7 +156,7 @@ def _fit(setup, state, over, workdir, saved, console, interrupt):
   facts = {"seconds": round(metrics.seconds, 1), "steps": int(state.step)}
   if console.main:
     _note(workdir, **facts, **({"steps_per_second": metrics.rate} if metrics.rate else {}))
-  return state
+  return state, so_far(state)
 
 
 def sample(

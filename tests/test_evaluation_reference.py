@@ -38,7 +38,7 @@ def measured(name, split, sealed):
     sample=lambda params, buffers, root, index: (batch["x"], {"label": batch["label"]}),
   )
   state = types.SimpleNamespace(params={}, buffers={}, step=0)
-  return metrics.METRICS[name](restored.Run.of_state(setup, state, split=split))
+  return metrics.METRICS[name](restored.Run.of_state(setup, state).against(split))
 
 
 @pytest.mark.parametrize("name", metrics.METRICS)

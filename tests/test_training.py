@@ -3,6 +3,8 @@
 import dataclasses
 import itertools
 import pathlib
+import subprocess
+import sys
 import threading
 
 import chex
@@ -13,7 +15,7 @@ import optax
 import pytest
 
 from genjax import config, core, restored
-from genjax.training import averages, checkpoints, loop, optimizers, sharding, writers
+from genjax.training import averages, checkpoints, loop, optimizers, runtime, sharding, writers
 from genjax.training import step as step_lib
 
 
@@ -294,3 +296,30 @@ def test_rows_and_divisibility():
   assert sharding.rows(8) == slice(0, 8)
   with pytest.raises(core.UserError, match="accumulate=3"):
     sharding.check("batch", 8, 3)
+
+
+PAGES = """
+import resource, jax, jax.numpy as jnp
+from genjax.training import runtime
+KEEP and runtime.keep_memory()
+f = jax.jit(lambda x: jnp.sort(jnp.sort(x, 0) @ x.T, 1).sum())
+faults = lambda: resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+x = jnp.ones((4000, 1000))
+[f(x).block_until_ready() for _ in range(2)]
+before = faults()
+f(x).block_until_ready()
+print(faults() - before)
+"""
+
+
+def test_scratch_memory_is_kept_between_calls():
+  def faults(keep):
+    code = f"KEEP = {keep}" + PAGES
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    return int(done.stdout)
+
+  assert faults(False) > 20 * (faults(True) + 100)  # 4,000 x 4,000 numbers are 16,000 pages
+
+
+def test_compiler_options_are_known_to_this_xla():
+  assert runtime.options()

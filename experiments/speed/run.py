@@ -21,11 +21,13 @@ import subprocess
 import sys
 import time
 
+import report
+
 HERE = pathlib.Path(__file__).parent
 ROOT = HERE.parents[1]
 RUNS = ROOT / "runs" / "experiments" / "speed"
-PEERS = ("torch", "diffusers")
-REPEATS = 7
+PEERS = {"torch": "2.13.0", "diffusers": "0.42.1"}
+REPEATS = 5
 SCALES = {  # what grows, and the overrides for each of its values
   "batch": {n: [f"batch={n}"] for n in (8, 16, 32, 64)},
   "width": {n: ["batch=16", f"model.network.channels=({n},{2 * n},{4 * n})"] for n in (16, 32, 64)},
@@ -76,8 +78,9 @@ def peer_python() -> pathlib.Path:
   python = RUNS / "peers" / "bin" / "python"
   if not (RUNS / "peers" / "ready").exists():
     shutil.rmtree(RUNS / "peers", ignore_errors=True)
+    pins = [f"{name}=={version}" for name, version in PEERS.items()]
     subprocess.run([sys.executable, "-m", "venv", RUNS / "peers"], check=True)
-    subprocess.run([python, "-m", "pip", "install", "--quiet", *PEERS], check=True)
+    subprocess.run([python, "-m", "pip", "install", "--quiet", *pins], check=True)
     (RUNS / "peers" / "ready").touch()
   return python
 
@@ -97,9 +100,7 @@ def unet() -> dict:
     rows[name] = {**times, "ratio": round(times["genjax"] / best, 3)}
     print(name, rows[name], flush=True)
   rows["peak_mb"] = {who: round(worker.close()) for who, worker in workers.items()}
-  versions = "import torch, diffusers; print(torch.__version__, diffusers.__version__)"
-  found = subprocess.run([python, "-c", versions], capture_output=True, text=True, check=True)
-  rows["versions"] = dict(zip(PEERS, found.stdout.split()))
+  rows["peers"] = PEERS
   return rows
 
 
@@ -183,6 +184,7 @@ def main() -> None:
     section = {"machine": machine(), **SECTIONS[name]()}
     results = json.loads(path.read_text()) if path.exists() else {}
     path.write_text(json.dumps({**results, name: section}, indent=2) + "\n")
+  report.main()
 
 
 if __name__ == "__main__":

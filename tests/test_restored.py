@@ -1,0 +1,28 @@
+"""A Run draws each of its samples once, whoever looks."""
+
+import pathlib
+
+import numpy as np
+
+from genjax import config, restored
+from genjax.training import sharding
+
+FILE = pathlib.Path(__file__).parents[1] / "configs" / "ddpm_moons.py"
+
+
+def test_samples_are_drawn_once_and_shared_by_splits():
+  values, _ = config.from_file(f"{FILE}:smoke", ["sample_batch=8", "num=20"])
+  setup = restored.assemble(values)
+  run = restored.Run.of_state(setup, setup.initial(sharding.mesh(), {}))
+  draw, calls = setup.sample, []
+  setup.__dict__["sample"] = lambda *args: calls.append(1) or draw(*args)
+  first = run.samples(10)["x"]
+  assert len(calls) == 2
+  np.testing.assert_array_equal(run.against("valid").samples(16)["x"][:10], first)
+  assert len(calls) == 2 and run.split == "test"
+  np.testing.assert_array_equal(next(run.chunks(0, 3))["x"], first[:3])
+  assert len(calls) == 2
+  list(run.chunks(1, 8))  # another seed
+  list(run.chunks(0, 48))  # more than `num` are not kept
+  list(run.chunks(0, 48))
+  assert len(calls) == 2 + 1 + 4 + 3
