@@ -73,8 +73,8 @@ def figure(scale: dict) -> None:
 def main() -> None:
   results = json.loads((HERE / "results.json").read_text())
   readme = HERE / "README.md"
-  between = re.compile(r"(<!-- table -->\n).*?(\n<!-- end -->)", re.DOTALL)
-  readme.write_text(between.sub(lambda m: m[1] + table(results) + m[2], readme.read_text()))
+  between = re.compile(r"(<!-- table -->\n).*?(<!-- end -->)", re.DOTALL)
+  readme.write_text(between.sub(lambda m: f"{m[1]}{table(results)}\n{m[2]}", readme.read_text()))
   if "scale" in results:
     figure(results["scale"])
 
