@@ -1,6 +1,6 @@
 """How fast is genjax, against its peers and itself? Everything in README.md, by one command.
 
-    python experiments/speed/run.py            about an hour, on a machine that does nothing else
+    python experiments/speed/run.py            on a machine that does nothing else
     python experiments/speed/run.py --only=unet,start
 
 Peers are installed into runs/experiments/speed, never into the environment of genjax. Contestants
