@@ -124,7 +124,7 @@ def scale() -> dict:
 
 
 def start() -> dict:
-  """Seconds of the whole smoke run, cold and with a warm cache, and of importing genjax.main."""
+  """Seconds to the first step, cold and with a warm cache, and of importing genjax.main."""
   times = {"cold": [], "warm": [], "import": []}
   for turn in range(3):
     cache = RUNS / f"cache{turn}"

@@ -7,22 +7,15 @@ import sys
 import time
 
 import torch
-from diffusers import DDIMPipeline, DDIMScheduler, DDPMScheduler, UNet2DModel
+from diffusers import DDIMPipeline, DDIMScheduler, DDPMScheduler
+
+from tests.golden.make_unet2d import network
 
 
 class Work:
   def __init__(self, batch, layout):
     torch.manual_seed(0)
-    self.net = UNet2DModel(
-      sample_size=32,
-      in_channels=1,
-      out_channels=1,
-      layers_per_block=2,
-      block_out_channels=(32, 64, 128),
-      norm_num_groups=8,
-      down_block_types=("DownBlock2D", "AttnDownBlock2D", "AttnDownBlock2D"),
-      up_block_types=("AttnUpBlock2D", "AttnUpBlock2D", "UpBlock2D"),
-    ).to(memory_format=layout)
+    self.net = network().to(memory_format=layout)
     self.x = torch.randn(batch, 1, 32, 32).to(memory_format=layout)
     self.noise = DDPMScheduler(1000)
     self.pipeline = DDIMPipeline(self.net, DDIMScheduler(1000))

@@ -5,6 +5,7 @@ from typing import Any
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import lax
 
 from genjax.networks import cpu
@@ -35,14 +36,11 @@ class Convolution(nn.Module):
 
   @nn.compact
   def __call__(self, *parts: jax.Array) -> jax.Array:
-    channels = [part.shape[-1] for part in parts]
+    channels = sum(part.shape[-1] for part in parts)
     init = nn.initializers.zeros if self.zero else nn.initializers.lecun_normal()
-    kernel = self.param("kernel", init, (3, 3, sum(channels), self.features))
+    kernel = self.param("kernel", init, (3, 3, channels, self.features))
     bias = self.param("bias", nn.initializers.zeros, (self.features,))
-    ends = [sum(channels[: i + 1]) for i in range(len(channels) - 1)]
-    kernels = jnp.split(kernel.astype(self.dtype), ends, axis=2)
-    sums = [_FORMS[self.resize](x.astype(self.dtype), k) for x, k in zip(parts, kernels)]
-    return sum(sums[1:], sums[0]) + bias.astype(self.dtype)
+    return _of_parts(_FORMS[self.resize], parts, kernel, bias, self.dtype)
 
 
 class Pointwise(nn.Module):
@@ -56,14 +54,18 @@ class Pointwise(nn.Module):
 
   @nn.compact
   def __call__(self, *parts: jax.Array) -> jax.Array:
-    channels = [part.shape[-1] for part in parts]
-    shape = (sum(channels), self.features)
+    shape = (sum(part.shape[-1] for part in parts), self.features)
     kernel = self.param("kernel", nn.initializers.lecun_normal(), shape)
     bias = self.param("bias", nn.initializers.zeros, (self.features,))
-    ends = [sum(channels[: i + 1]) for i in range(len(channels) - 1)]
-    kernels = jnp.split(kernel.astype(self.dtype), ends)
-    sums = [x.astype(self.dtype) @ k for x, k in zip(parts, kernels)]
-    return sum(sums[1:], sums[0]) + bias.astype(self.dtype)
+    return _of_parts(jnp.matmul, parts, kernel, bias, self.dtype)
+
+
+def _of_parts(form, parts, kernel, bias, dtype):
+  """form(joined parts, kernel) + bias, but not joined: the kernel [..., C, D] is cut instead."""
+  ends = np.cumsum([part.shape[-1] for part in parts])[:-1]
+  kernels = jnp.split(kernel.astype(dtype), ends, axis=-2)
+  first, *rest = [form(part.astype(dtype), k) for part, k in zip(parts, kernels)]
+  return sum(rest, first) + bias.astype(dtype)
 
 
 def _same(x, kernel):

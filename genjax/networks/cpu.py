@@ -31,9 +31,9 @@ def alone() -> bool:
   return jax.default_backend() == "cpu" and jax.device_count() == 1
 
 
-def _convolve(x, kernel, pad=(1, 1)):
+def _convolve(x, kernel, rows=(1, 1), columns=(1, 1)):
   numbers = ("NHWC", "HWIO", "NHWC")
-  return lax.conv_general_dilated(x, kernel, (1, 1), (pad, pad), dimension_numbers=numbers)
+  return lax.conv_general_dilated(x, kernel, (1, 1), (rows, columns), dimension_numbers=numbers)
 
 
 @jax.custom_jvp
@@ -57,14 +57,9 @@ def double(x: jax.Array, kernel: jax.Array) -> jax.Array:
   merge = jnp.array([[[1, 0, 0], [0, 1, 1]], [[1, 1, 0], [0, 0, 1]]], kernel.dtype)
   kernels = jnp.einsum("pri,qsj,ijcd->pqrscd", merge, merge, kernel)
   pads = ((1, 0), (0, 1))  # an even pixel looks up and left, an odd one down and right
-  y = [[_convolve2(x, kernels[p, q], pads[p], pads[q]) for q in (0, 1)] for p in (0, 1)]
+  y = [[_convolve(x, kernels[p, q], pads[p], pads[q]) for q in (0, 1)] for p in (0, 1)]
   y = jnp.stack([jnp.stack(row, axis=3) for row in y], axis=2)  # [B, H, 2, W, 2, D]
   return y.reshape(b, 2 * h, 2 * w, -1)
-
-
-def _convolve2(x, kernel, rows, columns):
-  numbers = ("NHWC", "HWIO", "NHWC")
-  return lax.conv_general_dilated(x, kernel, (1, 1), (rows, columns), dimension_numbers=numbers)
 
 
 def attend(q: jax.Array, k: jax.Array, v: jax.Array) -> jax.Array:

@@ -12,6 +12,7 @@ their own, so a map that is a concatenation is normalised without being put toge
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import lax
 
 
@@ -41,6 +42,6 @@ class GroupNorm(nn.Module):
     inverse = lax.rsqrt(jnp.maximum(square - m**2, 0) + self.epsilon)
     a = inverse * scale.reshape(self.groups, -1)  # [B, groups, channels / groups]
     b = bias.reshape(self.groups, -1) - m * a
-    ends = [sum(widths[: i + 1]) for i in range(len(widths) - 1)]
+    ends = np.cumsum(widths)[:-1]
     cut = lambda v: jnp.split(v.reshape(len(v), 1, 1, channels), ends, axis=-1)
     return tuple(part * a_i + b_i for part, a_i, b_i in zip(parts, cut(a), cut(b)))

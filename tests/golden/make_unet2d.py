@@ -26,9 +26,9 @@ def draw(name: str, shape: tuple[int, ...]) -> np.ndarray:
   return (is_scale + values / math.sqrt(fan_in if len(shape) > 1 else 10)).astype(np.float32)
 
 
-def main():
-  torch.set_grad_enabled(False)
-  model = UNet2DModel(
+def network() -> UNet2DModel:
+  """4,023,233 parameters; genjax.networks.unet.UNet() computes the same."""
+  return UNet2DModel(
     sample_size=32,
     in_channels=1,
     out_channels=1,
@@ -37,7 +37,12 @@ def main():
     norm_num_groups=8,
     down_block_types=("DownBlock2D", "AttnDownBlock2D", "AttnDownBlock2D"),
     up_block_types=("AttnUpBlock2D", "AttnUpBlock2D", "UpBlock2D"),
-  ).eval()
+  )
+
+
+def main():
+  torch.set_grad_enabled(False)
+  model = network().eval()
   for name, parameter in model.named_parameters():
     parameter.copy_(torch.from_numpy(draw(name, tuple(parameter.shape))))
   x = np.random.default_rng(0).standard_normal((3, 32, 32, 1)).astype(np.float32)
