@@ -22,7 +22,7 @@ import optax
 from genjax import config as config_lib
 from genjax import core, registry
 from genjax.data import pipeline, sources, transforms
-from genjax.training import averages, checkpoints, runtime, sharding
+from genjax.training import averages, checkpoints, program, runtime, sharding
 from genjax.training import step as step_lib
 
 
@@ -48,10 +48,9 @@ class Setup:
       self.data, self.source, "train", self.config["batch"], self.config["seed"]
     )
 
-  def batches(self, over, start: int, stop: int) -> Iterator[core.Batch]:
-    """The batches of the steps start ... stop - 1, on the devices."""
-    for rows in self.pipeline.iterate(start, stop, sharding.rows(self.config["batch"])):
-      yield sharding.place(rows, over)
+  def batches(self, start: int, stop: int) -> Iterator[core.Batch]:
+    """This host's rows of the batches of the steps start ... stop - 1."""
+    return self.pipeline.iterate(start, stop, sharding.rows(self.config["batch"]))
 
   def _initial(self, batch, loaded):
     return step_lib.initial_state(
@@ -60,7 +59,7 @@ class Setup:
 
   def initial(self, over, loaded: Mapping[str, tuple]) -> core.TrainState:
     """The state of step 0 on every device."""
-    batch = next(self.batches(over, 0, 1))
+    batch = sharding.place(next(self.batches(0, 1)), over)
     return jax.jit(self._initial, out_shardings=sharding.replicated(over))(batch, dict(loaded))
 
   def abstract(self, over, loaded: Mapping[str, tuple] | None = None) -> core.TrainState:
@@ -68,6 +67,11 @@ class Setup:
     shapes = jax.eval_shape(self._initial, self.pipeline.at(0), loaded or {})
     where = sharding.replicated(over)
     return jax.tree.map(lambda a: jax.ShapeDtypeStruct(a.shape, a.dtype, sharding=where), shapes)
+
+  def program(self, over) -> program.Program:
+    """The training step, compiled when it is first called."""
+    accumulate = self.config["accumulate"]
+    return program.Program(self.model, self.optimizers, self.averages, accumulate, over)
 
   @functools.cached_property
   def sample(self):

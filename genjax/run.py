@@ -116,7 +116,7 @@ def train(
 def _fit(setup, state, over, workdir, saved, console, interrupt):
   """The loop with its hooks -> the last state and its Run; the last good state is always saved."""
   config = setup.config
-  step_fn = loop.compiled(setup.model, setup.optimizers, setup.averages, config["accumulate"], over)
+  program = setup.program(over)
   metrics = writers.Metrics(workdir, int(state.step), config["steps"], console)
 
   newest = {}
@@ -144,8 +144,7 @@ def _fit(setup, state, over, workdir, saved, console, interrupt):
   )
   try:
     log = (config["log_every"], metrics.write)
-    batches = lambda start, stop: setup.batches(over, start, stop)
-    state = loop.fit(setup.model, step_fn, state, batches, config["steps"], log, hooks, interrupt)
+    state = loop.fit(program, state, setup.batches, config["steps"], log, hooks, interrupt)
     saved.save(state)
   except loop.Diverged as e:
     saved.save(e.state)
@@ -197,10 +196,10 @@ def describe(config: Mapping[str, Any]) -> str:
       rows[name or "."] = rows.get(name or ".", 0) + leaf.size
     lines += [f"{group}  {sum(rows.values()):,} parameters"]
     lines += [f"  {name:40} {size:>12,}" for name, size in rows.items()]
-  step_fn = loop.compiled(setup.model, setup.optimizers, setup.averages, config["accumulate"], over)
+  program = setup.program(over)
   for due in sorted({step_lib.due_at(setup.model, step) for step in range(config["steps"])}):
     names = " + ".join(setup.model.objectives[i].name for i in due) or "refresh"
-    cost = step_fn.lower(state, batch, due=due).cost_analysis()
+    cost = program.once.lower(state, batch, due=due).cost_analysis()
     lines += [f"step       {names}: {(cost or {}).get('flops', math.nan):.4g} FLOPs"]
   return "\n".join([*lines, f"abilities  {', '.join(abilities(setup.model))}"])
 

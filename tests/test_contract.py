@@ -1,5 +1,6 @@
 """What every registered family owes the trainer, the sampler and the metrics: one test over all."""
 
+import dataclasses
 import functools
 import itertools
 import pathlib
@@ -44,7 +45,7 @@ class Member:
     self.config = config.from_file(path, [*overrides, "data.n=500"])[0]
     self.setup = restored.assemble(self.config)
     self.model, self.over = self.setup.model, sharding.mesh()
-    self.step = loop.compiled(self.model, self.setup.optimizers, self.setup.averages, 1, self.over)
+    self.step = self.setup.program(self.over).once
     if hasattr(self.model, "sample"):
       self.sample = jax.jit(self.model.sample)
     self.states = [self.initial()]
@@ -158,7 +159,8 @@ def test_nan_halts_with_the_last_good_state(member):
 
 
 def test_accumulation_trains_the_same_groups(member):
-  step = loop.compiled(member.model, member.setup.optimizers, member.setup.averages, 2, member.over)
+  twice = dataclasses.replace(member.setup, config={**member.config, "accumulate": 2})
+  step = twice.program(member.over).once
   copy = loop.copy(member.states[2])
   state, metrics = step(copy, member.batch(2), due=step_lib.due_at(member.model, 2))
   chex.assert_tree_all_finite(metrics)

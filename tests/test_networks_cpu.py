@@ -94,13 +94,12 @@ def test_parts_are_as_good_as_the_whole(net):
 COLLECTIVES = """
 import re
 from genjax import config, restored
-from genjax.training import loop, sharding
+from genjax.training import sharding
 values, _ = config.from_file("configs/ddpm_mnist.py:smoke", [])
 setup = restored.assemble(values)
 over = sharding.mesh()
-step = loop.compiled(setup.model, setup.optimizers, setup.averages, 1, over)
-state, batch = setup.abstract(over), next(setup.batches(over, 0, 1))
-text = step.lower(state, batch, due=(0,)).compile().as_text()
+state, batch = setup.abstract(over), sharding.place(setup.pipeline.at(0), over)
+text = setup.program(over).once.lower(state, batch, due=(0,)).compile().as_text()
 names = "all-reduce|all-gather|all-to-all|collective-permute|reduce-scatter"
 print(re.findall(rf" ({names})(?:-start)?\\(", text))
 """

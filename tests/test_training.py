@@ -15,7 +15,16 @@ import optax
 import pytest
 
 from genjax import config, core, restored
-from genjax.training import averages, checkpoints, loop, optimizers, runtime, sharding, writers
+from genjax.training import (
+  averages,
+  checkpoints,
+  loop,
+  optimizers,
+  program,
+  runtime,
+  sharding,
+  writers,
+)  # fmt: skip
 from genjax.training import step as step_lib
 
 
@@ -51,22 +60,22 @@ def setup(rule=None, accumulate=1, decay=None):
   rule = rule or optimizers.OPTIMIZERS["sgd"](lr=0.1)
   rules = {g: rule.rule(100) for g in "ab"}
   profiles = {"slow": averages.Average(decay=decay)} if decay else {}
-  step = loop.compiled(MODEL, rules, profiles, accumulate, OVER)
+  steps = program.Program(MODEL, rules, profiles, accumulate, OVER)
   state = step_lib.initial_state(MODEL, rules, dict.fromkeys(profiles, ("a", "b")), BATCH, 0, {})
-  return step, loop.copy(state)
+  return steps, loop.copy(state)
 
 
-def advance(step, state, times=1, batch=BATCH):
+def advance(steps, state, times=1, batch=BATCH):
   for _ in range(times):
-    state, metrics = step(state, batch, due=step_lib.due_at(MODEL, int(state.step)))
+    state, metrics = steps.once(state, batch, due=step_lib.due_at(MODEL, int(state.step)))
   return state, metrics
 
 
 def test_descend_is_gradient_descent_on_its_own_groups():
-  step, state = setup()
+  steps, state = setup()
   before = jax.tree.map(np.array, state.params)
   grads = jax.grad(lambda p: MODEL.loss(p, {"seen": 0.0}, BATCH, None, 0)[0])(before)
-  after, metrics = advance(step, state)
+  after, metrics = advance(steps, state)
   expected = {**before, "a": jax.tree.map(lambda p, g: p - 0.1 * g, before["a"], grads["a"])}
   chex.assert_trees_all_close(after.params, expected, rtol=1e-5)
   norm = np.sqrt(sum(np.sum(g**2) for g in jax.tree.leaves(grads["a"])))
@@ -75,10 +84,10 @@ def test_descend_is_gradient_descent_on_its_own_groups():
 
 
 def test_the_second_objective_sees_what_the_first_has_done():
-  step, state = setup()
-  state, _ = advance(step, state, 2)
+  steps, state = setup()
+  state, _ = advance(steps, state, 2)
   before = jax.tree.map(np.array, state.params)
-  after, _ = advance(step, state)
+  after, _ = advance(steps, state)
   loss = lambda p: MODEL.loss(p, {"seen": 0.0}, BATCH, None, 0)[0]
   middle = {**before, "a": jax.tree.map(np.array, after.params["a"])}
   grads = jax.grad(loss)(middle)["b"]
@@ -102,10 +111,10 @@ def test_updates_are_counted_by_due():
 
 
 def test_average_is_the_recursion_with_warm_up():
-  step, state = setup(decay=0.5)
+  steps, state = setup(decay=0.5)
   expected = np.array(state.params["a"]["w"])
   for k in range(6):
-    state, _ = advance(step, state)
+    state, _ = advance(steps, state)
     decay = min(0.5, (1 + k) / (10 + k))
     expected = decay * expected + (1 - decay) * np.array(state.params["a"]["w"])
   chex.assert_trees_all_close(state.ema["slow"]["a"]["w"], expected, rtol=1e-5)
@@ -116,12 +125,12 @@ def test_average_is_the_recursion_with_warm_up():
 
 def test_nan_in_a_batch_is_latched_and_named(tmp_path):
   """fit stops at the next log line, says which step and metric, and holds the state before it."""
-  step, state = setup()
-  good = advance(step, loop.copy(state), 5)[0]
+  steps, state = setup()
+  good = advance(steps, loop.copy(state), 5)[0]
   bad = {"x": jnp.full((8, 2), jnp.nan)}
   batches = lambda start, stop: (bad if k == 5 else BATCH for k in range(start, stop))
   with pytest.raises(loop.Diverged) as error:
-    loop.fit(MODEL, step, state, batches, 20, (10, lambda *_: None), (), loop.Interrupt())
+    loop.fit(steps, state, batches, 20, (10, lambda *_: None), (), loop.Interrupt())
   assert error.value.step == 5
   assert set(error.value.names) == {  # step 5 is the second objective's too
     f"{o}/{m}" for o in ("first", "second") for m in ("loss", "grad_norm", "size")
@@ -131,18 +140,18 @@ def test_nan_in_a_batch_is_latched_and_named(tmp_path):
 
 
 def test_fit_logs_means_and_calls_hooks_at_their_cadence():
-  step, state = setup()
+  steps, state = setup()
   lines, calls = [], []
   hooks = ((4, lambda k, s: calls.append((k, int(s.step)))), (0, lambda k, s: 1 / 0))
   batches = lambda start, stop: iter([BATCH] * (stop - start))
   log = (3, lambda k, m: lines.append((k, m)))
-  loop.fit(MODEL, step, state, batches, 10, log, hooks, loop.Interrupt())
+  loop.fit(steps, state, batches, 10, log, hooks, loop.Interrupt())
   assert calls == [(4, 4), (8, 8), (10, 10)]
   assert [k for k, _ in lines] == [3, 6, 9, 10]
-  step, state = setup()
+  steps, state = setup()
   losses = []
   for _ in range(3):
-    state, metrics = advance(step, state)
+    state, metrics = advance(steps, state)
     losses.append(float(metrics["first/loss"]))
   assert lines[0][1]["first/loss"] == pytest.approx(np.mean(losses), rel=1e-5)
   assert "second/loss" in lines[0][1]  # on one of the three steps
@@ -150,9 +159,9 @@ def test_fit_logs_means_and_calls_hooks_at_their_cadence():
 
 def test_parameters_that_overflow_halt_although_the_metrics_were_finite():
   """An infinite learning rate: the loss of the step is fine, what it leaves behind is not."""
-  step, state = setup(optimizers.OPTIMIZERS["sgd"](lr=3e38))
+  steps, state = setup(optimizers.OPTIMIZERS["sgd"](lr=3e38))
   good = jax.tree.map(np.array, state.params)
-  halted, metrics = advance(step, state, 1, {"x": 1e3 * BATCH["x"]})
+  halted, metrics = advance(steps, state, 1, {"x": 1e3 * BATCH["x"]})
   assert all(np.isfinite(v) for v in metrics.values()) and int(halted.halted) == 0
   chex.assert_trees_all_equal(halted.params, good)
 
@@ -164,6 +173,60 @@ def test_a_halted_state_replaces_the_same_step_saved_before(tmp_path):
   saved.save(state._replace(halted=jnp.int32(0)), wait=True)
   assert int(saved.restore(state).halted) == 0
   saved.close()
+
+
+@pytest.mark.parametrize("start, stop, most, cadences", [(0, 100, 32, (7, 20)), (5, 6, 1, (3,))])
+def test_stretches_hold_every_step_once_and_end_where_something_is_due(start, stop, most, cadences):
+  plan = list(program.stretches(MODEL, start, stop, most, cadences))
+  assert [k for s in plan for k in range(s.first, s.first + s.count)] == list(range(start, stop))
+  for first, count, due in plan:
+    assert 1 <= count <= most
+    assert {step_lib.due_at(MODEL, k) for k in range(first, first + count)} == {due}
+    assert not any(k % every == 0 for k in range(first + 1, first + count) for every in cadences)
+
+
+def random_batches(start, stop):
+  for k in range(start, stop):
+    yield {"x": np.random.default_rng(k).standard_normal((8, 2), np.float32)}
+
+
+def test_several_steps_in_one_call_are_the_steps_one_by_one():
+  """What fills up the stack is not looked at."""
+  steps, state = setup(decay=0.9)
+  stack = np.stack([b["x"] for b in random_batches(0, 2)] + [np.full((8, 2), np.nan)])
+  several, sums = steps.several(loop.copy(state), {"x": stack}, 2, due=(0,))
+  losses = []
+  for batch in random_batches(0, 2):
+    state, metrics = steps.once(state, batch, due=(0,))
+    losses.append(metrics["first/loss"])
+  chex.assert_trees_all_close(several._replace(key=0), state._replace(key=0), rtol=1e-5, atol=1e-7)
+  assert float(sums["first/loss"]) == pytest.approx(float(sum(losses)), rel=1e-5)
+
+
+def test_where_stretches_are_cut_changes_no_bit():
+  def train(cadence, *stops):
+    steps, state = setup(optimizers.OPTIMIZERS["adam"](lr=0.1), decay=0.9)
+    assert steps.most(state, BATCH) > 1
+    for stop in stops:
+      log = (cadence, lambda *_: None)
+      state = loop.fit(steps, state, random_batches, stop, log, (), loop.Interrupt())
+    return state._replace(key=0)
+
+  whole = train(50, 50)
+  for cut in (train(7, 50), train(50, 23, 50)):
+    chex.assert_trees_all_equal(whole, cut)
+
+
+def test_steps_are_long_with_convolutions_or_many_products():
+  def most(config_name, *overrides):
+    path = f"{pathlib.Path(__file__).parents[1]}/configs/{config_name}.py:smoke"
+    built = restored.assemble(config.from_file(path, list(overrides))[0])
+    batch = sharding.place(built.pipeline.at(0), OVER)
+    return built.program(OVER).most(built.abstract(OVER), batch)
+
+  assert most("ddpm_mnist") == 1
+  assert most("ddpm_moons", "data.n=500") > 1
+  assert most("ddpm_moons", "data.n=500", "batch=1000", "model.network.widths=(2000,2000)") == 1
 
 
 def test_prefetching_keeps_order_raises_errors_and_stops():
@@ -247,10 +310,10 @@ def test_checkpoint_of_another_shape_or_type_is_refused_by_name(tmp_path):
 
 
 def test_newest_checkpoints_and_milestones_stay(tmp_path):
-  step, state = setup()
+  steps, state = setup()
   saved = checkpoints.Checkpoints(tmp_path, keep=2, milestone_every=3)
   for _ in range(7):
-    state, _ = advance(step, state)
+    state, _ = advance(steps, state)
     saved.save(state, wait=True)
   assert sorted(saved.manager.all_steps()) == [3, 6, 7]
   assert saved.latest() == 7
@@ -282,7 +345,7 @@ def test_bfloat16_computes_beside_float32_parameters():
     state = setup.initial(OVER, {})
     floats = [a for a in jax.tree.leaves(state) if jnp.issubdtype(a.dtype, jnp.floating)]
     assert {a.dtype for a in floats} == {jnp.dtype("float32")}
-    step = loop.compiled(setup.model, setup.optimizers, setup.averages, 1, OVER)
+    step = setup.program(OVER).once
     for k in range(3):
       state, metrics[dtype] = step(state, sharding.place(setup.pipeline.at(k), OVER), due=(0,))
     assert metrics[dtype]["denoiser/loss"].dtype == jnp.float32

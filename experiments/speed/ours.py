@@ -16,7 +16,7 @@ import jax.numpy as jnp
 
 from genjax import config as config_lib
 from genjax import core, restored
-from genjax.training import loop, runtime, sharding
+from genjax.training import runtime, sharding
 
 CONFIG = str(pathlib.Path(__file__).with_name("unet.py"))
 
@@ -27,11 +27,9 @@ class Work:
   def __init__(self, overrides):
     values, _ = config_lib.from_file(CONFIG, overrides)
     self.setup, over = restored.assemble(values), sharding.mesh()
-    self.batch = next(self.setup.batches(over, 0, 1))
+    self.batch = sharding.place(self.setup.pipeline.at(0), over)
     self.state = self.setup.initial(over, {})
-    self.step_fn = loop.compiled(
-      self.setup.model, self.setup.optimizers, self.setup.averages, values["accumulate"], over
-    )
+    self.step_fn = self.setup.program(over).once
     network = self.setup.model.network
     call = lambda params, x, t: core.call(network, "denoiser", params, {"denoiser": {}}, x, t, {})
     self.net = jax.jit(call, compiler_options=runtime.options())

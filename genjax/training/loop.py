@@ -4,6 +4,7 @@ Nothing waits for the device between two log lines: metrics stay there until the
 step that is not finite halts in the graph (step.py), so the host finds out when it next looks.
 """
 
+import collections
 import contextlib
 import functools
 import queue
@@ -15,7 +16,8 @@ import jax
 import numpy as np
 
 from genjax import core
-from genjax.training import runtime, sharding
+from genjax.training import program as program_lib
+from genjax.training import sharding
 from genjax.training import step as step_lib
 
 Hook = tuple[int, Callable[[int, core.TrainState], None]]  # (every, function(step, state))
@@ -62,22 +64,8 @@ class Interrupt:
     return bool(stop)
 
 
-def compiled(model, optimizers, averages, accumulate: int, over) -> Callable:
-  """`train_step` under jit: (state, batch, due) -> (state, metrics); the state is donated."""
-  step = functools.partial(step_lib.train_step, model, optimizers, averages, accumulate=accumulate)
-  whole = sharding.replicated(over)
-  return jax.jit(
-    step,
-    static_argnames="due",
-    donate_argnums=0,
-    out_shardings=(whole, whole),
-    compiler_options=runtime.options(),
-  )
-
-
 def fit(
-  model: core.GenerativeModel,
-  step_fn: Callable,
+  program: program_lib.Program,
   state: core.TrainState,
   batches: Callable[[int, int], Iterator[core.Batch]],
   steps: int,
@@ -87,22 +75,38 @@ def fit(
 ) -> core.TrainState:
   """Trains from `state.step` to `steps`, or until interrupted.
 
-  step_fn: of `compiled`. batches: (start, stop) -> the placed batches of these steps, a pure
-  function. log: (every, write(step, metrics)), the metrics being means since the last line. Hooks
-  also run after the last step; a cadence of 0 is never. Raises Diverged, whose attribute `state` is
-  the last good one.
+  batches: (start, stop) -> this host's rows of the batches of these steps, a pure function. log:
+  (every, write(step, metrics)), the metrics being means since the last line. Hooks also run after
+  the last step; a cadence of 0 is never. Raises Diverged, whose attribute `state` is the last good
+  one.
   """
   start, recent = int(state.step), []
-  with contextlib.closing(ahead(batches(start, steps))) as ready:
-    for step, batch in zip(range(start, steps), ready):
-      state, metrics = step_fn(state, batch, due=step_lib.due_at(model, step))
-      recent.append(metrics)
-      done, end = step + 1, step + 1 == steps
+  if start >= steps:
+    return state
+  placed = lambda step: sharding.place(next(batches(step, step + 1)), program.over)
+  cadences = [every for every, _ in (log, *hooks) if every]
+  plan = functools.partial(
+    program_lib.stretches, program.model, stop=steps, cadences=cadences,
+    most=program.most(state, placed(start)),
+  )  # fmt: skip
+  sizes = {}
+  for stretch in plan(0):
+    sizes[stretch.due] = max(stretch.count, sizes.get(stretch.due, 0))
+  fed = program_lib.feed(batches(start, steps), plan(start), sizes, program.over)
+  with contextlib.closing(ahead(fed)) as ready:
+    for (first, count, now), batch in ready:
+      if sizes[now] == 1:
+        state, metrics = program.once(state, batch, due=now)
+      else:
+        state, metrics = program.several(state, batch, count, due=now)
+      recent.append((count, metrics))
+      done = first + count
+      end = done == steps
       due = [hook for every, hook in hooks if every and (done % every == 0 or end)]
       logging = done % log[0] == 0 or end
       stop = (logging or jax.process_count() == 1) and interrupt.everywhere()
       if logging or due or stop:
-        _check(state, step_fn, batches, model)
+        _check(state, program, placed)
       if logging:
         log[1](done, mean(recent))
         recent = []
@@ -113,13 +117,13 @@ def fit(
   return state
 
 
-def _check(state, step_fn, batches, model):
+def _check(state, program, placed):
   """Raises Diverged if the state has halted; the step is made again to see which metric it was."""
   halted = int(state.halted)
   if halted < 0:
     return
-  due = step_lib.due_at(model, halted)
-  _, metrics = step_fn(copy(state), next(batches(halted, halted + 1)), due=due)
+  due = step_lib.due_at(program.model, halted)
+  _, metrics = program.once(copy(state), placed(halted), due=due)
   names = sorted(k for k, v in metrics.items() if not np.isfinite(v))
   error = Diverged(halted, names or ["parameters"])
   error.state = state
@@ -132,17 +136,18 @@ def copy(state: core.TrainState) -> core.TrainState:
   return jax.tree.map(lambda a: a.copy(), state)
 
 
-def mean(recent: Sequence[Mapping[str, jax.Array]]) -> dict[str, float]:
-  """The mean of each metric over the steps that have it."""
-  values = {}
-  for metrics in jax.device_get(recent):
+def mean(recent: Sequence[tuple[int, Mapping[str, jax.Array]]]) -> dict[str, float]:
+  """The mean of each metric over the steps that have it, from (count, sums) of some steps each."""
+  counts, sums = collections.Counter(), collections.Counter()
+  for count, metrics in jax.device_get(recent):
     for name, value in metrics.items():
-      values.setdefault(name, []).append(value)
-  return {name: float(np.mean(v)) for name, v in values.items()}
+      counts[name] += count
+      sums[name] += value
+  return {name: float(sums[name] / counts[name]) for name in sums}
 
 
-def ahead(batches: Iterator[core.Batch], depth: int = 2) -> Iterator[core.Batch]:
-  """The same batches, made `depth` ahead in a thread; its errors are raised here, in their turn."""
+def ahead(batches: Iterator, depth: int = 2) -> Iterator:
+  """The same items, made `depth` ahead in a thread; its errors are raised here, in their turn."""
   ready, stop = queue.Queue(depth), threading.Event()
 
   def work():

@@ -43,9 +43,9 @@ def replicated(over: Mesh) -> NamedSharding:
   return NamedSharding(over, PartitionSpec())
 
 
-def batched(over: Mesh) -> NamedSharding:
-  """The first axis cut over the devices."""
-  return NamedSharding(over, PartitionSpec("data"))
+def batched(over: Mesh, axis: int = 0) -> NamedSharding:
+  """One axis cut over the devices."""
+  return NamedSharding(over, PartitionSpec(*[None] * axis, "data"))
 
 
 def check(name: str, size: int, slices: int = 1) -> None:
@@ -75,9 +75,9 @@ def rows(size: int) -> slice:
   return slice(jax.process_index() * own, (jax.process_index() + 1) * own)
 
 
-def place(batch: dict[str, np.ndarray], over: Mesh) -> core.Batch:
-  """This host's rows as part of the global batch on the devices."""
+def place(batch: dict[str, np.ndarray], over: Mesh, axis: int = 0) -> core.Batch:
+  """This host's rows, which lie along an axis, as part of the global batch on the devices."""
   return {
-    name: jax.make_array_from_process_local_data(batched(over), rows)
+    name: jax.make_array_from_process_local_data(batched(over, axis), rows)
     for name, rows in batch.items()
   }
