@@ -9,6 +9,7 @@
 What cannot be done is a core.UserError before anything is written.
 """
 
+import concurrent.futures
 import itertools
 import json
 import math
@@ -130,12 +131,18 @@ def _fit(setup, state, over, workdir, saved, console, interrupt):
   def evaluate(step, state):  # the test split is for what training ends in
     _evaluate(so_far(state).against("valid"), workdir, console)
 
+  drawer, drawing = concurrent.futures.ThreadPoolExecutor(1), []
+
   def look(step, state):
     run = so_far(state)
     samples = run.samples(config["samples"])
     if console.main:
-      name = f"step_{step:08d}.png"
-      pictures.save_png(workdir / "samples" / name, _picture(run, samples["x"]))
+      drawing.append(
+        drawer.submit(draw, workdir / "samples" / f"step_{step:08d}.png", run, samples)
+      )
+
+  def draw(path, run, samples):
+    pictures.save_png(path, _picture(run, samples["x"]))
 
   hooks = (
     (config["save_every"], lambda step, state: saved.save(state)),
@@ -150,8 +157,11 @@ def _fit(setup, state, over, workdir, saved, console, interrupt):
     saved.save(e.state)
     raise
   finally:
+    drawer.shutdown()
     metrics.close()
     saved.close()
+  for picture in drawing:
+    picture.result()  # raises what went wrong with it
   facts = {"seconds": round(metrics.seconds, 1), "steps": int(state.step)}
   if console.main:
     _note(workdir, **facts, **({"steps_per_second": metrics.rate} if metrics.rate else {}))

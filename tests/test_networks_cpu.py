@@ -41,10 +41,14 @@ def check_equal(name, shapes):
   tangents = [normal(i + 5, *shape) for i, shape in enumerate(shapes)]
   fast, plain = FORMS[name]
   cotangent = jnp.cos(plain(*arrays))
+  last = len(arrays) - 1
+  value = lambda f: lambda *args: jnp.vdot(f(*args), cotangent)
   for mode in (
     lambda f: f(*arrays),
     lambda f: jax.jvp(f, arrays, tangents)[1],
     lambda f: jax.vjp(f, *arrays)[1](cotangent),
+    lambda f: jax.jvp(jax.grad(value(f), last), arrays, tangents)[1],
+    lambda f: jax.vmap(jax.vjp(f, *arrays)[1])(jnp.stack([cotangent, 2 * cotangent])),
     lambda f: jax.vmap(lambda s: jax.jvp(f, arrays, [s * a for a in tangents])[1])(jnp.arange(2.0)),
   ):
     for a, b in zip(jax.tree.leaves(mode(fast)), jax.tree.leaves(mode(plain))):

@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from jax.extend.core import jaxprs_in_params
 
 from genjax import core
 from genjax.networks import attention, convolution, unet
@@ -152,6 +153,38 @@ def test_half_precision_compute_is_close_and_keeps_float32_outside():
   y, exact = apply(half, params, x, t), apply(net, params, x, t)
   assert y.dtype == jnp.float32
   assert 0 < np.abs(y - exact).max() < 0.05 * np.abs(exact).max()
+
+
+def test_half_precision_gradients_are_close_and_what_is_delicate_is_float32():
+  """Exponentials, norms, maxima and sums over pixels stay in float32, on the way back too."""
+  x, t = inputs(16, 16, 16, 1)
+  fields = dict(channels=(8, 16), attention=(False, True), head_dim=8)
+  params = build(x, t, **fields)[1]
+
+  def loss(params, dtype):
+    return jnp.mean((unet.UNet(**TINY | fields, dtype=dtype).apply(params, x, t) - x) ** 2)
+
+  gradient = jax.jit(jax.grad(loss), static_argnums=1)
+  exact, half = gradient(params, jnp.float32), gradient(params, jnp.bfloat16)
+  for (path, a), b in zip(jax.tree_util.tree_leaves_with_path(exact), jax.tree.leaves(half)):
+    assert jnp.linalg.norm(a - b) < 0.05 * jnp.linalg.norm(a) + 1e-6, jax.tree_util.keystr(path)
+  jaxpr = jax.make_jaxpr(jax.grad(loss), static_argnums=1)(params, jnp.bfloat16)
+  halves = [e for e in equations(jaxpr.jaxpr) if e.invars[0].aval.dtype == jnp.bfloat16]
+  names = {e.primitive.name for e in halves}
+  assert {"conv_general_dilated", "dot_general"} <= names
+  assert not {"exp", "log", "rsqrt", "sqrt", "integer_pow", "reduce_max"} & names
+  for e in halves:
+    if e.primitive.name == "reduce_sum":
+      assert e.invars[0].aval.size <= len(x) * e.outvars[0].aval.size
+
+
+def equations(jaxpr):
+  """All of a jaxpr, nested ones too."""
+  for e in jaxpr.eqns:
+    if e.invars and hasattr(e.invars[0].aval, "dtype"):
+      yield e
+    for inner in jaxprs_in_params(e.params):
+      yield from equations(inner)
 
 
 def test_null_label_is_its_own_learned_row():

@@ -10,13 +10,15 @@ import jax
 import jax.numpy as jnp
 
 from genjax.networks import cpu
+from genjax.networks.convolution import Pointwise
 from genjax.networks.normalization import GroupNorm
 
 
 def attend(q: jax.Array, k: jax.Array, v: jax.Array) -> jax.Array:
   """q [B, N, heads, d], k and v [B, M, heads, d] -> [B, N, heads, d]; the softmax is in float32."""
-  logits = jnp.einsum("bnhd,bmhd->bhnm", q / q.shape[-1] ** 0.5, k)
-  weights = jax.nn.softmax(logits.astype(jnp.float32), axis=-1).astype(v.dtype)
+  q = q / q.shape[-1] ** 0.5
+  scores = jnp.einsum("bnhd,bmhd->bhnm", q, k, preferred_element_type=jnp.float32)
+  weights = jax.nn.softmax(scores, axis=-1).astype(v.dtype)
   return jnp.einsum("bhnm,bmhd->bnhd", weights, v)
 
 
@@ -36,9 +38,9 @@ class SelfAttention(nn.Module):
   def __call__(self, x: jax.Array) -> jax.Array:
     b, h, w, c = x.shape
     heads = (b, h * w, c // self.head_dim, self.head_dim)
-    dense = lambda name, **kwargs: nn.Dense(c, dtype=self.dtype, name=name, **kwargs)
+    dense = lambda name, zero=False: Pointwise(c, zero, self.dtype, name=name)
     (y,) = GroupNorm(self.groups, name="norm")(x)
     q, k, v = (dense(name)(y).reshape(heads) for name in ("query", "key", "value"))
     fast = cpu.alone() and self.dtype == jnp.float32
     y = (cpu.attend if fast else attend)(q, k, v).reshape(b, h, w, c)
-    return x + dense("out", kernel_init=nn.initializers.zeros)(y)
+    return x + dense("out", zero=True)(y)

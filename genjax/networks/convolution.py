@@ -46,26 +46,30 @@ class Convolution(nn.Module):
 class Pointwise(nn.Module):
   """A dense layer on each pixel: parts [B, H, W, C_i], as if joined -> [B, H, W, features].
 
-  features: number of output channels. dtype: of the computation; parameters are float32.
+  features, zero, dtype: as in Convolution.
   """
 
   features: int
+  zero: bool = False
   dtype: Any = jnp.float32
 
   @nn.compact
   def __call__(self, *parts: jax.Array) -> jax.Array:
-    shape = (sum(part.shape[-1] for part in parts), self.features)
-    kernel = self.param("kernel", nn.initializers.lecun_normal(), shape)
+    init = nn.initializers.zeros if self.zero else nn.initializers.lecun_normal()
+    kernel = self.param("kernel", init, (sum(part.shape[-1] for part in parts), self.features))
     bias = self.param("bias", nn.initializers.zeros, (self.features,))
     return _of_parts(jnp.matmul, parts, kernel, bias, self.dtype)
 
 
 def _of_parts(form, parts, kernel, bias, dtype):
-  """form(joined parts, kernel) + bias, but not joined: the kernel [..., C, D] is cut instead."""
+  """form(joined parts, kernel) + bias, but not joined: the kernel [..., C, D] is cut instead.
+
+  The sums are float32 in any dtype: a bias' gradient is one over all pixels of a batch.
+  """
   ends = np.cumsum([part.shape[-1] for part in parts])[:-1]
   kernels = jnp.split(kernel.astype(dtype), ends, axis=-2)
-  first, *rest = [form(part.astype(dtype), k) for part, k in zip(parts, kernels)]
-  return sum(rest, first) + bias.astype(dtype)
+  of = [form(part.astype(dtype), k).astype(jnp.float32) for part, k in zip(parts, kernels)]
+  return (sum(of[1:], of[0]) + bias).astype(dtype)
 
 
 def _same(x, kernel):

@@ -46,13 +46,14 @@ class ResidualBlock(nn.Module):
     norm = lambda name: GroupNorm(self.groups, name=name)
     conv = lambda name, zero: Convolution(self.features, zero=zero, dtype=self.dtype, name=name)
     h = conv("conv1", False)(*(nn.silu(y) for y in norm("norm1")(*parts)))
-    h += nn.Dense(self.features, dtype=self.dtype, name="time")(nn.silu(emb))[:, None, None]
+    shift = nn.Dense(self.features, dtype=self.dtype, name="time")(nn.silu(emb))
+    h = h + shift.astype(jnp.float32)[:, None, None]
     h = nn.silu(norm("norm2")(h)[0])
     h = nn.Dropout(self.dropout, deterministic=not train)(h)
     h = conv("conv2", True)(h)
     if len(parts) == 1 and parts[0].shape[-1] == self.features:
       return h + parts[0]
-    return h + Pointwise(self.features, self.dtype, name="skip")(*parts)
+    return h + Pointwise(self.features, dtype=self.dtype, name="skip")(*parts)
 
 
 class UNet(nn.Module):

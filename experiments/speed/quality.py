@@ -1,0 +1,53 @@
+"""How few steps will do? A worker of run.py: solvers and steps on a trained run, a JSON line each.
+
+usage: quality.py RUN_DIRECTORY
+
+Fréchet distance and share of legible digits, at the run's own number of samples, against the test
+split; seconds for one batch of samples, the median over the batches after the first.
+"""
+
+import json
+import pathlib
+import statistics
+import sys
+import time
+
+from genjax import config as config_lib
+from genjax import restored
+from genjax.evaluation import metrics
+from genjax.training import runtime
+
+STEPS = (5, 10, 15, 25, 50)
+SOLVERS = {
+  "DDIM, eta 0": {"name": "ddim", "eta": 0.0},
+  "DDIM, eta 1": {"name": "ddim", "eta": 1.0},
+  "ancestral, upper variance": {"name": "ancestral", "variance": "upper"},
+}
+
+
+def measure(workdir: pathlib.Path, solver: dict) -> dict:
+  overrides = [f"model.sampler.{key}={value}" for key, value in solver.items()]
+  config, _ = config_lib.from_run(workdir, overrides)
+  run, times = restored.Run.open(workdir, config), []
+  begin = time.perf_counter()
+  for _ in run.chunks(0, run.num):
+    times.append(time.perf_counter() - begin)
+    begin = time.perf_counter()
+  values = metrics.METRICS["fd"](run) | metrics.METRICS["legible"](run)
+  short = {name.partition("/")[0]: v for name, v in values.items() if name.count("/") == 1}
+  return {
+    "seconds": round(statistics.median(times[1:]), 3),
+    **{name: round(float(v), 3) for name, v in short.items() if name in ("fd", "legible")},
+  }
+
+
+def main() -> None:
+  runtime.keep_memory()
+  for name, solver in SOLVERS.items():
+    for steps in STEPS:
+      row = measure(pathlib.Path(sys.argv[1]), {**solver, "steps": steps})
+      print(json.dumps({"solver": name, "steps": steps, **row}), flush=True)
+
+
+if __name__ == "__main__":
+  main()
