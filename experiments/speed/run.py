@@ -26,8 +26,16 @@ import report
 HERE = pathlib.Path(__file__).parent
 ROOT = HERE.parents[1]
 RUNS = ROOT / "runs" / "experiments" / "speed"
-PEERS = {"torch": "2.13.0", "diffusers": "0.42.1"}
+PEERS = {  # environment: what pip installs into it
+  "torch": ("torch==2.13.0", "diffusers==0.42.1"),
+  "flaxdiff": ("flaxdiff==0.2.11", "jax==0.10.2"),
+  "hackable": ("jax==0.10.2", "flax==0.12.8", "optax==0.2.8", "einops", "jaxtyping", "typeguard",
+               "immutabledict"),
+}  # fmt: skip
+HACKABLE = "https://github.com/google/hackable_diffusion"  # no package: a clone, at this commit
+HACKABLE_COMMIT = "06f026e168135767bb2f51b8a04999e0b2e62378"
 REPEATS = 5
+NO_ATTENTION = "model.network.attention=(False,False,False)"  # but in the middle; see README.md
 SCALES = {  # what grows, and the overrides for each of its values
   "batch": {n: [f"batch={n}"] for n in (8, 16, 32, 64)},
   "width": {n: ["batch=16", f"model.network.channels=({n},{2 * n},{4 * n})"] for n in (16, 32, 64)},
@@ -38,8 +46,8 @@ SCALES = {  # what grows, and the overrides for each of its values
 class Worker:
   """A contestant in a process of its own, which waits while the others take their turn."""
 
-  def __init__(self, *command):
-    env = {**os.environ, "PYTHONPATH": str(ROOT)}
+  def __init__(self, *command, path=()):
+    env = {**os.environ, "PYTHONPATH": os.pathsep.join(map(str, [ROOT, *path]))}
     self.process = subprocess.Popen(
       [str(c) for c in command], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
       cwd=ROOT, env=env,
@@ -73,35 +81,97 @@ def in_turn(workers: dict[str, Worker], name: str) -> dict[str, float]:
   return {who: round(statistics.median(t), 4) for who, t in times.items()}
 
 
-def peer_python() -> pathlib.Path:
-  """The interpreter of the peers' environment, made at the first call."""
-  python = RUNS / "peers" / "bin" / "python"
-  if not (RUNS / "peers" / "ready").exists():
-    shutil.rmtree(RUNS / "peers", ignore_errors=True)
-    pins = [f"{name}=={version}" for name, version in PEERS.items()]
-    subprocess.run([sys.executable, "-m", "venv", RUNS / "peers"], check=True)
-    subprocess.run([python, "-m", "pip", "install", "--quiet", *pins], check=True)
-    (RUNS / "peers" / "ready").touch()
+def python_of(peer: str) -> pathlib.Path:
+  """The interpreter of a peer's environment, made at the first call."""
+  home = RUNS / f"peer-{peer}"
+  python = home / "bin" / "python"
+  if not (home / "ready").exists():
+    shutil.rmtree(home, ignore_errors=True)
+    subprocess.run([sys.executable, "-m", "venv", home], check=True)
+    subprocess.run([python, "-m", "pip", "install", "--quiet", *PEERS[peer]], check=True)
+    (home / "ready").touch()
   return python
+
+
+def clone_hackable() -> pathlib.Path:
+  home = RUNS / "hackable_diffusion"
+  if not home.exists():
+    subprocess.run(["git", "clone", "--quiet", HACKABLE, home], check=True)
+    subprocess.run(["git", "checkout", "--quiet", HACKABLE_COMMIT], cwd=home, check=True)
+  return home
 
 
 def unet() -> dict:
   """The same network in PyTorch eager (the faster of its two layouts counts) and in genjax."""
-  python = peer_python()
+  python = python_of("torch")
   workers = {
     "genjax": genjax(),
     "torch": Worker(python, HERE / "theirs.py", 64),
     "torch channels_last": Worker(python, HERE / "theirs.py", 64, "channels_last"),
   }
-  rows = {}
-  for name in ("step", "forward", "sample"):
-    times = in_turn(workers, name)
-    best = min(seconds for who, seconds in times.items() if who != "genjax")
-    rows[name] = {**times, "ratio": round(times["genjax"] / best, 3)}
-    print(name, rows[name], flush=True)
+  rows = {name: duel(workers, name) for name in ("step", "forward", "sample")}
   rows["peak_mb"] = {who: round(worker.close()) for who, worker in workers.items()}
-  rows["peers"] = PEERS
+  half = genjax("dtype=bfloat16")
+  rows["bfloat16"] = {name: in_turn({"": half}, name)[""] for name in ("step", "forward")}
+  half.close()
+  return {**rows, "installed": PEERS["torch"]}
+
+
+def duel(workers: dict[str, Worker], name: str) -> dict:
+  """Medians, and our time over that of the fastest other."""
+  times = in_turn(workers, name)
+  best = min(seconds for who, seconds in times.items() if who != "genjax")
+  row = {**times, "ratio": round(times["genjax"] / best, 3)}
+  print(name, row, flush=True)
+  return row
+
+
+def peers() -> dict:
+  """JAX peers against the nearest network of ours, each pair alone: memory is short."""
+  pairs = {"hackable": ([], [clone_hackable()]), "flaxdiff": ([NO_ATTENTION], [])}
+  rows = {}
+  for peer, (overrides, path) in pairs.items():
+    theirs = Worker(python_of(peer), HERE / "jax_peers.py", peer, 64, path=path)
+    parameters = int(theirs.process.stdout.readline())
+    workers = {"genjax": genjax(*overrides), peer: theirs}
+    row = {name: duel(workers, name) for name in ("step", "forward")}
+    peak = {who: round(worker.close()) for who, worker in workers.items()}
+    rows[peer] = {**row, "peak_mb": peak, "parameters": parameters, "installed": PEERS[peer]}
   return rows
+
+
+def loop() -> dict:
+  """What the loop costs beside the step: see overhead.py."""
+  fast = ["configs/ddpm_moons.py", 1000, "batch=128", "model.network.widths=(128,128)"]
+  slow = ["configs/ddpm_moons.py", 50, "batch=256", "model.network.widths=(1024,1024,1024)"]
+  kinds = {
+    "loop, short steps": ["loop", *fast],
+    "loop, long steps": ["loop", *slow],
+    "stalls, ddpm_moons": ["stalls", "configs/ddpm_moons.py"],
+    "stalls, ddpm_mnist": ["stalls", "configs/ddpm_mnist.py", "steps=1800"],
+  }
+  rows = {}
+  for kind, args in kinds.items():
+    rows[kind] = json.loads(lines(HERE / "overhead.py", *args)[-1])
+    print(kind, rows[kind], flush=True)
+  return rows
+
+
+def quality() -> dict:
+  """Fréchet distance of ddpm_mnist against solver and steps; trains that run if need be."""
+  workdir = ROOT / "runs" / "experiments" / "ddpm_mnist" / "seed=0"
+  lines("-m", "genjax.main", "--config=configs/ddpm_mnist.py", f"--workdir={workdir}")
+  rows = [json.loads(line) for line in lines(HERE / "quality.py", workdir)]
+  return {"rows": rows}
+
+
+def lines(*command) -> list[str]:
+  """What a Python program of ours prints."""
+  done = subprocess.run(
+    [sys.executable, *map(str, command)], stdout=subprocess.PIPE, text=True, check=True, cwd=ROOT,
+    env={**os.environ, "PYTHONPATH": str(ROOT)},
+  )  # fmt: skip
+  return done.stdout.splitlines()
 
 
 def scale() -> dict:
@@ -162,7 +232,7 @@ def timed(command, until: str | None = None) -> float:
   return seconds or time.perf_counter() - begin
 
 
-SECTIONS = {"unet": unet, "scale": scale, "start": start}
+SECTIONS = {f.__name__: f for f in (unet, peers, loop, quality, scale, start)}
 
 
 def machine() -> dict:
