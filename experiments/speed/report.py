@@ -1,4 +1,4 @@
-"""results.json as the table of README.md and as scaling.png; run.py calls it.
+"""results.json as the tables of README.md and as scaling.png; run.py calls it.
 
     python experiments/speed/report.py
 
@@ -30,25 +30,80 @@ SCALES = {
 }
 
 
-def table(results: dict) -> str:
-  lines = ["| work | genjax | peer | ratio |", "|---|---|---|---|"]
+def unet(rows: dict) -> list[str]:
+  lines = ["| work | genjax | PyTorch | ratio | genjax in bfloat16 |", "|---|---|---|---|---|"]
   for name, label in WORK.items():
-    row = results["unet"][name]
-    peer, seconds = min(
-      ((k, v) for k, v in row.items() if k not in ("genjax", "ratio")), key=lambda item: item[1]
+    row = rows[name]
+    theirs = {k: v for k, v in row.items() if k not in ("genjax", "ratio")}
+    best = min(theirs, key=theirs.get)
+    half = rows["bfloat16"].get(name)
+    lines.append(
+      f"| {label} | {row['genjax']:.3g} s | {theirs[best]:.3g} s ({best}) | {row['ratio']:.2f} "
+      f"| {f'{half:.3g} s' if half else ''} |"
     )
-    lines.append(f"| {label} | {row['genjax']:.3g} s | {seconds:.3g} s ({peer}) | {row['ratio']} |")
-  peak = results["unet"]["peak_mb"]
-  lines.append(
-    f"| most memory at once | {peak['genjax']:,} MB | {peak['torch']:,} MB (torch) "
-    f"| {peak['genjax'] / peak['torch']:.2f} |"
-  )
-  if "start" in results:
-    start = results["start"]
-    lines.append(f"| first step of `ddpm_mnist.py:smoke`, empty cache | {start['cold']} s | | |")
-    lines.append(f"| the same, warm compilation cache | {start['warm']} s | | |")
-    lines.append(f"| `import genjax.main` | {start['import']} s | | |")
-  return "\n".join(lines)
+  peak = rows["peak_mb"]
+  ratio = peak["genjax"] / peak["torch"]
+  line = f"| most memory at once | {peak['genjax']:,} MB | {peak['torch']:,} MB | {ratio:.2f} | |"
+  return [*lines, line]
+
+
+def peers(rows: dict) -> list[str]:
+  lines = ["| peer | parameters | work | genjax | peer | ratio |", "|---|---|---|---|---|---|"]
+  for peer, row in without_machine(rows):
+    for name in ("step", "forward"):
+      work = row[name]
+      lines.append(
+        f"| {peer} | {row['parameters']:,} | {WORK[name]} | {work['genjax']:.3g} s "
+        f"| {work[peer]:.3g} s | {work['ratio']:.2f} |"
+      )
+  return lines
+
+
+def loop(rows: dict) -> list[str]:
+  lines = [
+    "| steps | bare step | in the loop | overhead | wait for data |",
+    "|---|---|---|---|---|",
+  ]
+  for kind, row in without_machine(rows):
+    if kind.startswith("loop"):
+      lines.append(
+        f"| {kind[6:]} | {row['bare_ms']:.3g} ms | {row['loop_ms']:.3g} ms "
+        f"| {row['overhead']:.1%} | {row['data_wait']:.1%} |"
+      )
+  lines += ["", "| run | a save | a line of the log | a picture | all, of the time of training |"]
+  lines += ["|---|---|---|---|---|"]
+  for kind, row in without_machine(rows):
+    if kind.startswith("stalls"):
+      cells = (f"{row[f'{name}_ms']:.3g} ms" for name in ("save", "log", "picture"))
+      lines.append(f"| {kind[8:]} | {' | '.join(cells)} | {row['stalled']:.2%} |")
+  return lines
+
+
+def quality(rows: dict) -> list[str]:
+  lines = ["| solver | steps | 64 samples | Fréchet distance | legible |", "|---|---|---|---|---|"]
+  for row in rows["rows"]:
+    lines.append(
+      f"| {row['solver']} | {row['steps']} | {row['seconds']:.3g} s | {row['fd']:.2f} "
+      f"| {row['legible']:.1%} |"
+    )
+  return lines
+
+
+def start(rows: dict) -> list[str]:
+  return [
+    "| from the command to the first step of `ddpm_mnist.py:smoke` | |",
+    "|---|---|",
+    f"| empty compilation cache | {rows['cold']} s |",
+    f"| warm compilation cache | {rows['warm']} s |",
+    f"| `import genjax.main` alone | {rows['import']} s |",
+  ]
+
+
+def without_machine(rows: dict):
+  return ((k, v) for k, v in rows.items() if k != "machine")
+
+
+TABLES = {f.__name__: f for f in (unet, peers, loop, quality, start)}
 
 
 def slope(xs, ys) -> float:
@@ -73,8 +128,13 @@ def figure(scale: dict) -> None:
 def main() -> None:
   results = json.loads((HERE / "results.json").read_text())
   readme = HERE / "README.md"
-  between = re.compile(r"(<!-- table -->\n).*?(<!-- end -->)", re.DOTALL)
-  readme.write_text(between.sub(lambda m: f"{m[1]}{table(results)}\n{m[2]}", readme.read_text()))
+  text = readme.read_text()
+  for name, table in TABLES.items():
+    if name in results:
+      between = re.compile(rf"(<!-- {name} -->\n).*?(<!-- end -->)", re.DOTALL)
+      body = "\n".join(table(results[name]))
+      text = between.sub(lambda m, body=body: f"{m[1]}{body}\n{m[2]}", text)
+  readme.write_text(text)
   if "scale" in results:
     figure(results["scale"])
 

@@ -4,12 +4,14 @@
 halted). Saves run in the background and appear under their step only when they are whole.
 """
 
+import concurrent.futures
 import pathlib
 
 import jax
 import orbax.checkpoint as ocp
 
 from genjax import core
+from genjax.training import loop
 
 ITEMS = ("params", "buffers", "ema", "optimizer", "meta")
 
@@ -36,6 +38,7 @@ class Checkpoints:
       create=False,
     )
     self.options, self._manager = options, None
+    self._writer, self._last = concurrent.futures.ThreadPoolExecutor(1), None
 
   @property
   def manager(self) -> ocp.CheckpointManager:
@@ -55,8 +58,18 @@ class Checkpoints:
   def save(self, state: core.TrainState, wait: bool = False) -> None:
     """Saves in the background, unless that step is there already; `wait` for it to be whole.
 
-    A halted state takes the place of the same step saved before it was known to halt.
+    A halted state takes the place of the same step saved before it was known to halt. Raises what
+    went wrong with a save before.
     """
+    if jax.process_count() > 1:  # hosts wait for each other in orbax, so all keep to one order
+      self._save(state)
+    else:  # orbax' own preparations take half a millisecond an array
+      self._join()
+      self._last = self._writer.submit(self._save, loop.copy(state))
+    if wait:
+      self.wait()
+
+  def _save(self, state):
     step, halted = int(state.step), int(state.halted) >= 0
     there = step in self.manager.all_steps()
     if there and halted:
@@ -65,8 +78,17 @@ class Checkpoints:
     if not there or halted:
       items = {name: ocp.args.StandardSave(tree) for name, tree in _items(state).items()}
       self.manager.save(step, args=ocp.args.Composite(**items), force=True)
-    if wait:
-      self.manager.wait_until_finished()
+
+  def _join(self):
+    if self._last is not None:
+      last, self._last = self._last, None
+      last.result()
+
+  def wait(self) -> None:
+    """Until all that is being saved is whole."""
+    self._join()
+    if self._manager is not None:
+      self._manager.wait_until_finished()
 
   def restore(self, like: core.TrainState, step: int | None = None) -> core.TrainState:
     """The state of a step (the newest), with the shapes, dtypes and sharding of `like`.
@@ -92,8 +114,9 @@ class Checkpoints:
 
   def close(self) -> None:
     """Waits for what is being saved."""
+    self.wait()
+    self._writer.shutdown()
     if self._manager is not None:
-      self._manager.wait_until_finished()
       self._manager.close()
 
 

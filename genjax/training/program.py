@@ -21,7 +21,7 @@ from genjax import core
 from genjax.training import runtime, sharding
 from genjax.training import step as step_lib
 
-_CALL = 1e10  # FLOPs of one call: little enough to answer a signal at once
+_CALL = 1e9  # FLOPs of one call; a loop copies its state, which long steps would pay for in vain
 _MOST = 32  # steps of one call
 
 
