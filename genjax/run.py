@@ -119,7 +119,7 @@ def _fit(setup, state, over, workdir, saved, console, interrupt):
   config = setup.config
   program = setup.program(over)
   metrics = writers.Metrics(workdir, int(state.step), config["steps"], console)
-
+  drawer, drawn = concurrent.futures.ThreadPoolExecutor(1), []
   newest = {}
 
   def so_far(state):
@@ -131,18 +131,12 @@ def _fit(setup, state, over, workdir, saved, console, interrupt):
   def evaluate(step, state):  # the test split is for what training ends in
     _evaluate(so_far(state).against("valid"), workdir, console)
 
-  drawer, drawing = concurrent.futures.ThreadPoolExecutor(1), []
-
   def look(step, state):
     run = so_far(state)
-    samples = run.samples(config["samples"])
+    x = run.samples(config["samples"])["x"]
     if console.main:
-      drawing.append(
-        drawer.submit(draw, workdir / "samples" / f"step_{step:08d}.png", run, samples)
-      )
-
-  def draw(path, run, samples):
-    pictures.save_png(path, _picture(run, samples["x"]))
+      path = workdir / "samples" / f"step_{step:08d}.png"
+      drawn.append(drawer.submit(lambda: pictures.save_png(path, _picture(run, x))))
 
   hooks = (
     (config["save_every"], lambda step, state: saved.save(state)),
@@ -160,7 +154,7 @@ def _fit(setup, state, over, workdir, saved, console, interrupt):
     drawer.shutdown()
     metrics.close()
     saved.close()
-  for picture in drawing:
+  for picture in drawn:
     picture.result()  # raises what went wrong with it
   facts = {"seconds": round(metrics.seconds, 1), "steps": int(state.step)}
   if console.main:

@@ -309,6 +309,32 @@ def test_checkpoint_of_another_shape_or_type_is_refused_by_name(tmp_path):
   assert not (tmp_path / "none").exists()
 
 
+def test_a_save_keeps_what_the_next_step_overwrites(tmp_path):
+  steps, state = setup()
+  state, _ = advance(steps, state)
+  saved, before = checkpoints.Checkpoints(tmp_path), jax.tree.map(np.array, state.params)
+  saved.save(state)
+  state, _ = advance(steps, state)  # donates the arrays that are being saved
+  saved.close()
+  restored_state = checkpoints.Checkpoints(tmp_path).restore(state)
+  chex.assert_trees_all_equal(restored_state.params, before)
+
+
+def test_what_went_wrong_with_a_save_is_raised(tmp_path, monkeypatch):
+  _, state = setup()
+  saved = checkpoints.Checkpoints(tmp_path)
+
+  def full(*args, **kwargs):
+    raise OSError("no space left")
+
+  monkeypatch.setattr(saved.manager, "save", full)
+  saved.save(state)
+  with pytest.raises(OSError, match="no space left"):
+    saved.save(state)
+  with pytest.raises(OSError, match="no space left"):
+    saved.close()
+
+
 def test_newest_checkpoints_and_milestones_stay(tmp_path):
   steps, state = setup()
   saved = checkpoints.Checkpoints(tmp_path, keep=2, milestone_every=3)

@@ -143,7 +143,7 @@ def peers() -> dict:
 def loop() -> dict:
   """What the loop costs beside the step: see overhead.py."""
   fast = ["configs/ddpm_moons.py", 1000, "batch=128", "model.network.widths=(128,128)"]
-  slow = ["configs/ddpm_moons.py", 50, "batch=256", "model.network.widths=(1024,1024,1024)"]
+  slow = ["configs/ddpm_moons.py", 50, "batch=384", "model.network.widths=(1024,1024,1024)"]
   kinds = {
     "loop, short steps": ["loop", *fast],
     "loop, long steps": ["loop", *slow],
