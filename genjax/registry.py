@@ -18,7 +18,7 @@ from genjax.data import bars, digits, fake, folder, mnist, prepared, toys
 from genjax.families import diffusion, gan, mixture, rbm
 from genjax.networks import mlp, unet
 from genjax.processes import gaussian, schedules
-from genjax.samplers import guidance, solvers
+from genjax.samplers import grids, guidance, multistep, singlestep, solvers
 from genjax.training import optimizers
 
 MODELS = {
@@ -38,6 +38,16 @@ SOURCES = {
   "tfds": prepared.Prepared,
   "fake": fake.Fake,
 }
+SOLVERS = {
+  "ancestral": solvers.Ancestral,
+  "ddim": solvers.DDIM,
+  "euler": singlestep.Euler,
+  "euler_maruyama": singlestep.EulerMaruyama,
+  "heun": singlestep.Heun,
+  "dpm++": multistep.DPMSolver,
+  "dpm++2s": singlestep.Midpoint,
+  "unipc": multistep.UniPC,
+}
 TABLES = {
   "model": MODELS,
   "data": SOURCES,
@@ -46,7 +56,8 @@ TABLES = {
   "critic": NETWORKS,
   "process": {"ddpm": gaussian.DDPM},
   "noise": schedules.SCHEDULES,
-  "sampler": {"ancestral": solvers.Ancestral, "ddim": solvers.DDIM},
+  "sampler": SOLVERS,
+  "grid": grids.GRIDS,
   "guidance": {"none": guidance.Unguided, "classifier_free": guidance.ClassifierFree},
   "optim": optimizers.OPTIMIZERS,
   "schedule": optimizers.SCHEDULES,

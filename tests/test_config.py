@@ -49,7 +49,9 @@ def test_overrides_have_the_type_of_what_they_replace():
 
 def test_another_name_drops_the_old_classs_keys():
   whole, _ = config.from_file(MOONS, ["model.sampler.name=ancestral", "model.sampler.steps=9"])
-  assert whole["model"]["sampler"] == dict(name="ancestral", steps=9, variance="posterior")
+  assert whole["model"]["sampler"] == dict(
+    name="ancestral", steps=9, variance="posterior", grid=dict(name="uniform")
+  )
   same, _ = config.from_file(MOONS, ["model.sampler.name=ddim"])
   assert same["model"]["sampler"]["steps"] == 50  # the same class keeps its values
   nested, _ = config.from_file(MOONS, ["model.process.noise.name=linear"])

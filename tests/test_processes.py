@@ -55,6 +55,29 @@ def test_grid_walks_from_noise_to_data_through_times_of_the_chain(steps):
   np.testing.assert_allclose(grid * 100, np.round(grid * 100), atol=1e-9)
 
 
+@pytest.mark.parametrize("process", PROCESSES.values(), ids=PROCESSES)
+def test_between_states_time_goes_on(process):
+  """States are exactly the table's; between them lambda falls with t, and `time` inverts it."""
+  states = np.arange(process.steps + 1)
+  on = process.coefficients(jnp.asarray(states / process.steps, jnp.float32))
+  np.testing.assert_array_equal(on, process.table.astype(np.float32))
+  t = jnp.linspace(process.least, 1, 3 * process.steps)
+  alpha, sigma = process.coefficients(t)
+  np.testing.assert_allclose(alpha**2 + sigma**2, 1, rtol=1e-5)
+  lam = np.log(np.asarray(alpha, np.float64) / np.asarray(sigma, np.float64))
+  assert np.all(np.diff(lam) < 0)
+  np.testing.assert_allclose(process.time(jnp.asarray(lam, jnp.float32)), t, atol=2e-4)
+
+
+@pytest.mark.parametrize("process", PROCESSES.values(), ids=PROCESSES)
+def test_rates_are_the_slopes_of_the_table(process):
+  t = jnp.arange(5, process.steps - 5) / process.steps
+  rates = jax.jvp(process.coefficients, (t,), (jnp.ones_like(t),))[1]
+  slopes = np.gradient(process.table, axis=1)[:, 5:-6] * process.steps
+  for rate, slope in zip(rates, slopes):
+    np.testing.assert_allclose(rate, slope, atol=0.02 * np.abs(slope).max())
+
+
 @pytest.mark.parametrize(("a", "b"), list(itertools.permutations(gaussian.ROWS, 2)))
 @pytest.mark.parametrize("process", PROCESSES.values(), ids=PROCESSES)
 def test_every_prediction_round_trips_through_every_other(process, a, b):

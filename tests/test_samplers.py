@@ -6,8 +6,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from genjax import core
 from genjax.processes import gaussian, schedules
-from genjax.samplers import solvers
+from genjax.samplers import grids, multistep, singlestep, solvers
 
 PROCESS = gaussian.DDPM()
 COSINE = gaussian.DDPM(noise=schedules.Cosine(), steps=1000)
@@ -24,32 +25,31 @@ def gaussian_field(process, mean, std):
   return solvers.Field(lambda x: (), at)
 
 
+def exact_flow(process, mean, std, x):
+  """The probability flow of Gaussian data is linear: x(0) = mean + std/s(1) (x(1) - alpha mean)."""
+  alpha, sigma = (np.float64(c) for c in process.coefficients(jnp.float32(1)))
+  return mean + std / np.sqrt(alpha**2 * std**2 + sigma**2) * (np.asarray(x) - alpha * mean)
+
+
 def run(solver, field, process, n=4096, seed=0, grid=None, x=None):
   keys = jax.random.split(jax.random.key(seed), n)
   x = jax.random.normal(jax.random.key(seed + 1), (n, 1)) if x is None else x
-  grid = process.grid(solver.steps) if grid is None else grid
+  grid = solvers.times(solver, process) if grid is None else grid
   return solvers.integrate(solver, field, process, grid, x, keys, 1)[-1]
 
 
 @pytest.mark.parametrize("process", [PROCESS, COSINE], ids=["linear", "cosine"])
 def test_ddim_reaches_the_analytic_marginal(process):
-  """The probability flow of Gaussian data is linear: x(0) = mean + std/s(1) (x(1) - alpha mean)."""
-  mean, std = 0.7, 0.4
   x = jnp.linspace(-2, 2, 9)[:, None]
-  out = run(solvers.DDIM(steps=1000), gaussian_field(process, mean, std), process, n=9, x=x)
-  alpha, sigma = (np.float64(c) for c in process.coefficients(jnp.float32(1)))
-  exact = mean + std / np.sqrt(alpha**2 * std**2 + sigma**2) * (np.asarray(x) - alpha * mean)
-  np.testing.assert_allclose(out, exact, atol=0.02)
+  out = run(solvers.DDIM(steps=1000), gaussian_field(process, 0.7, 0.4), process, n=9, x=x)
+  np.testing.assert_allclose(out, exact_flow(process, 0.7, 0.4, x), atol=0.02)
 
 
 def test_ddim_converges_to_it_in_first_order():
   x = jnp.linspace(-2, 2, 9)[:, None]
-  field = gaussian_field(COSINE, 0.7, 0.4)
-  alpha, sigma = (np.float64(c) for c in COSINE.coefficients(jnp.float32(1)))
-  exact = 0.7 + 0.4 / np.sqrt(alpha**2 * 0.16 + sigma**2) * (np.asarray(x) - alpha * 0.7)
+  field, exact = gaussian_field(COSINE, 0.7, 0.4), exact_flow(COSINE, 0.7, 0.4, x)
   errors = [
-    np.max(np.abs(np.asarray(run(solvers.DDIM(steps=n), field, COSINE, n=9, x=x)) - exact))
-    for n in (25, 50, 100)
+    np.abs(run(solvers.DDIM(steps=n), field, COSINE, n=9, x=x) - exact).max() for n in (25, 50, 100)
   ]
   assert errors[0] / errors[1] == pytest.approx(2, abs=0.35)
   assert errors[1] / errors[2] == pytest.approx(2, abs=0.35)
@@ -80,30 +80,104 @@ def test_ancestral_step_has_the_moments_of_bayes_rule():
   np.testing.assert_allclose(step(1.0) - step(0.0), np.sqrt(var), rtol=1e-3)
 
 
-@pytest.mark.parametrize("variance", ["posterior", "upper"])
-def test_ancestral_sampling_has_the_datas_moments(variance):
-  solver = solvers.Ancestral(variance=variance)
-  x = np.asarray(run(solver, gaussian_field(PROCESS, 0.7, 0.4), PROCESS))
+STOCHASTIC = {
+  "posterior": solvers.Ancestral(),
+  "upper": solvers.Ancestral(variance="upper"),
+  "euler_maruyama": singlestep.EulerMaruyama(),
+  "churn": singlestep.Heun(steps=100, churn=40.0, grid=grids.Karras()),
+  "some churn": singlestep.Heun(steps=50, churn=20.0, churn_min=0.1, churn_max=5.0),
+  "dpm++ sde": multistep.DPMSolver(steps=50, eta=1.0, grid=grids.LogSNR()),
+}
+
+
+@pytest.mark.parametrize("name", STOCHASTIC)
+def test_stochastic_samples_have_the_datas_moments(name):
+  x = np.asarray(run(STOCHASTIC[name], gaussian_field(PROCESS, 0.7, 0.4), PROCESS))
   assert x.mean() == pytest.approx(0.7, abs=0.03)
   assert x.std() == pytest.approx(0.4, abs=0.03)
 
 
-@pytest.mark.parametrize("solver", [solvers.DDIM(steps=5), solvers.DDIM(steps=5, eta=1.0),
-                                    solvers.Ancestral(steps=5, variance="upper")])  # fmt: skip
-def test_the_last_step_returns_x0_without_noise(solver):
+ENDING = [
+  solvers.DDIM(steps=5),
+  solvers.DDIM(steps=5, eta=1.0),
+  solvers.Ancestral(steps=5, variance="upper"),
+  singlestep.Heun(steps=5),
+  singlestep.Midpoint(steps=5),
+  *(multistep.DPMSolver(steps=5, order=k) for k in (1, 2, 3)),
+  multistep.DPMSolver(steps=5, eta=1.0),
+  *(multistep.UniPC(steps=5, order=k) for k in (1, 2, 3)),
+]
+
+
+@pytest.mark.parametrize("solver", ENDING)
+@pytest.mark.parametrize("process", [PROCESS, gaussian.DDPM(zero_snr=True)], ids=["", "zero_snr"])
+def test_the_last_step_returns_x0_without_noise(solver, process):
   """At s = 0 nothing of the noise is left, whatever was believed before."""
-  believed = jnp.float32(0.123)
-  field = solvers.Field(lambda x: (), lambda x, t, m: (jnp.full_like(x, believed), x, m))
-  chex.assert_trees_all_close(
-    run(solver, field, PROCESS, n=8), jnp.full((8, 1), believed), atol=1e-7
+
+  def at(xt, t, memory):
+    alpha, sigma = process.coefficients(t)
+    x0 = jnp.full_like(xt, 0.123)
+    return x0, (xt - alpha * x0) / sigma, memory
+
+  out = run(solver, solvers.Field(lambda x: (), at), process, n=8)
+  chex.assert_trees_all_close(out, jnp.full((8, 1), 0.123), atol=1e-6)
+
+
+@pytest.mark.parametrize("process", [PROCESS, COSINE], ids=["linear", "cosine"])
+def test_grids_are_even_in_what_they_say(process):
+  def steps_of(grid, function):
+    times = solvers.times(multistep.DPMSolver(steps=20, grid=grid), process)
+    assert len(times) == 21 and times[0] == 1 and times[-1] == 0 and np.all(np.diff(times) < 0)
+    alpha, sigma = (
+      np.asarray(c, np.float64) for c in process.coefficients(jnp.asarray(times[:-1]))
+    )
+    return np.diff(function(times[:-1], alpha, sigma))
+
+  even = {
+    grids.LogSNR(): lambda t, alpha, sigma: np.log(alpha / sigma),
+    grids.Karras(): lambda t, alpha, sigma: (sigma / alpha) ** (1 / 7),
+    grids.Karras(rho=2.0): lambda t, alpha, sigma: (sigma / alpha) ** 0.5,
+    grids.Quadratic(): lambda t, alpha, sigma: np.sqrt(t),
+  }
+  for grid, function in even.items():
+    steps = steps_of(grid, function)
+    np.testing.assert_allclose(steps, steps.mean(), rtol=0.02)
+
+
+def test_grids_that_cannot_be_are_refused():
+  pure = gaussian.DDPM(zero_snr=True)
+  for grid in (grids.LogSNR(), grids.Karras()):
+    with pytest.raises(core.UserError, match="pure noise"):
+      solvers.times(solvers.DDIM(grid=grid), pure)
+  given = grids.Given(times=(1.0, 0.4, 0.0))
+  np.testing.assert_array_equal(
+    solvers.times(solvers.DDIM(steps=2, grid=given), PROCESS), [1, 0.4, 0]
   )
+  with pytest.raises(core.UserError, match=r"steps \+ 1 = 4"):
+    solvers.times(solvers.DDIM(steps=3, grid=given), PROCESS)
+  for times in ((1.0, 0.5), (0.9, 0.0), (1.0, 0.2, 0.3, 0.0), ()):
+    with pytest.raises(core.UserError, match="must decrease"):
+      grids.Given(times=times)
+
+
+def test_higher_orders_halve_the_error_at_equal_evaluations():
+  field, x = gaussian_field(PROCESS, 0.7, 0.4), jnp.linspace(-2, 2, 9)[:, None]
+  exact, grid = exact_flow(PROCESS, 0.7, 0.4, x), grids.LogSNR()
+  error = lambda solver: np.abs(run(solver, field, PROCESS, n=9, x=x) - exact).max()
+  first = error(solvers.DDIM(steps=24, grid=grid))
+  for solver in (
+    *(multistep.DPMSolver(steps=24, order=k, grid=grid) for k in (2, 3)),
+    *(multistep.UniPC(steps=24, order=k, grid=grid) for k in (1, 2, 3)),
+    singlestep.Midpoint(steps=12, grid=grid),
+  ):
+    assert error(solver) < first / 2
 
 
 def test_each_step_starts_where_the_last_one_ended():
   seen = []
 
   class Spy:
-    steps = 7
+    steps, grid = 7, grids.Uniform()
 
     def start(self, xt):
       return ()

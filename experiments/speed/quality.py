@@ -22,6 +22,8 @@ SOLVERS = {
   "DDIM, eta 0": {"name": "ddim", "eta": 0.0},
   "DDIM, eta 1": {"name": "ddim", "eta": 1.0},
   "ancestral, upper variance": {"name": "ancestral", "variance": "upper"},
+  "DPM-Solver++, order 2": {"name": "dpm++"},
+  "UniPC, order 2": {"name": "unipc"},
 }
 
 

@@ -116,7 +116,9 @@ def figure(scale: dict) -> None:
     xs = [int(x) for x in scale[axis]]
     for panel, key, unit in zip(column, ("seconds", "peak_mb"), ("seconds", "MB")):
       ys = [row[key] for row in scale[axis].values()]
-      panel.loglog(xs, ys, marker="o")
+      panel.plot(xs, ys, marker="o")
+      panel.set_xscale("log")
+      panel.set_ylim(bottom=0, top=1.1 * max(ys))
       panel.set_title(f"slope {slope(xs, ys):.2f}", fontsize=9)
       panel.set_xticks(xs, [str(x) for x in xs])
       panel.minorticks_off()

@@ -51,7 +51,7 @@ class Diffusion:
     self.process.check(self.prediction)
     if getattr(self.network, "out", 0):
       raise core.UserError("network.out must be 0: a denoiser answers in the shape of the data")
-    self.process.grid(self.sampler.steps)
+    solvers.times(self.sampler, self.process)
     if self.network.conditional and not self.spec.classes:
       raise core.UserError("network.conditional=True needs data with labels")
     if isinstance(self.guidance, guidance.ClassifierFree) and not (
@@ -105,7 +105,7 @@ class Diffusion:
     """The same draw, seen at `frames` equally spaced steps: [frames, N, *event]."""
     first, rest = jnp.unstack(jax.vmap(jax.random.split)(keys), axis=1)
     x = core.draw(first, jax.random.normal, self.spec.shape)
-    grid = self.process.grid(self.sampler.steps)
+    grid = solvers.times(self.sampler, self.process)
     field = self.field(params, buffers, cond)
     return solvers.integrate(self.sampler, field, self.process, grid, x, rest, frames)
 

@@ -80,10 +80,34 @@ class DDPM:
     alpha = np.concatenate([[1.0], alpha])
     return np.stack([alpha, np.sqrt(1 - alpha**2)])
 
+  @functools.cached_property
+  def angles(self) -> np.ndarray:
+    """[T + 1] float64: alpha = cos, sigma = sin of these, which rise from 0 to at most pi/2."""
+    return np.arctan2(self.table[1], self.table[0])
+
+  @property
+  def least(self) -> float:
+    """The smallest time that training sees."""
+    return 1 / self.steps
+
   def coefficients(self, t: jax.Array) -> tuple[jax.Array, jax.Array]:
-    """(alpha, sigma) at times t, of t's shape."""
-    state = jnp.round(t * self.steps).astype(jnp.int32)
-    return tuple(jnp.asarray(row, jnp.float32)[state] for row in self.table)
+    """(alpha, sigma) at times t, of t's shape; between two states, on the circle through them."""
+    place = jnp.asarray(t) * self.steps
+    state = jnp.round(place)
+    on = jnp.abs(place - state) < 1e-3
+    angle = jnp.interp(place, np.arange(self.steps + 1), self.angles)
+
+    def value(row, between):  # on a state exactly the table's, with the derivative of the circle
+      exact = jnp.asarray(row, place.dtype)[state.astype(jnp.int32)]
+      return jnp.where(on, exact + (between - jax.lax.stop_gradient(between)), between)
+
+    return tuple(value(row, f(angle)) for row, f in zip(self.table, (jnp.cos, jnp.sin)))
+
+  def time(self, lam: jax.Array) -> jax.Array:
+    """The time at which log(alpha/sigma) is lam."""
+    return jnp.interp(
+      jnp.arctan(jnp.exp(-lam)), self.angles, np.arange(self.steps + 1) / self.steps
+    )
 
   def snap(self, u: jax.Array) -> jax.Array:
     """Uniform u in [0, 1) to the times 1/T ... 1, each equally likely."""

@@ -26,6 +26,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from genjax import core
+from genjax.samplers import grids
 
 
 class Field(NamedTuple):
@@ -35,15 +36,23 @@ class Field(NamedTuple):
   at: Callable[[jax.Array, jax.Array, Any], tuple[jax.Array, jax.Array, Any]]
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class DDIM:
-  """Equation (1). steps: of the grid; eta: 0 deterministic ... 1 the posterior's noise."""
-
-  steps: core.Size = 50
-  eta: core.Fraction = 0.0
+class Memoryless:
+  """A solver that looks no further back than the step it is in."""
 
   def start(self, xt):
     return ()
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class DDIM(Memoryless):
+  """Equation (1). eta: 0 deterministic ... 1 the posterior's noise.
+
+  steps, grid: in all solvers, how many and at which times.
+  """
+
+  steps: core.Size = 50
+  eta: core.Fraction = 0.0
+  grid: Any = grids.Uniform()
 
   def step(self, field, process, xt, t, s, z, memory, history):
     (alpha_t, sigma_t), (alpha_s, sigma_s) = process.coefficients(t), process.coefficients(s)
@@ -54,18 +63,16 @@ class DDIM:
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Ancestral:
+class Ancestral(Memoryless):
   """Equation (2). variance: "posterior" (of x0 known) or "upper" (of x0 ~ N(0, I))."""
 
   steps: core.Size = 1000
   variance: str = "posterior"
+  grid: Any = grids.Uniform()
 
   def __post_init__(self):
     if self.variance not in ("posterior", "upper"):
       raise core.unknown("variance", self.variance, ("posterior", "upper"))
-
-  def start(self, xt):
-    return ()
 
   def step(self, field, process, xt, t, s, z, memory, history):
     (alpha_t, sigma_t), (alpha_s, sigma_s) = process.coefficients(t), process.coefficients(s)
@@ -75,6 +82,12 @@ class Ancestral:
     mean = (r * sigma_s**2 * xt + alpha_s * beta * x0) / sigma_t**2
     variance = beta * (sigma_s**2 / sigma_t**2 if self.variance == "posterior" else s > 0)
     return mean + jnp.sqrt(variance) * z, memory, history
+
+
+def times(solver, process) -> np.ndarray:
+  """[steps + 1] times of the solver's grid. UserError where the process has no such grid."""
+  with jax.ensure_compile_time_eval():
+    return np.asarray(solver.grid(process, solver.steps))
 
 
 def integrate(solver, field, process, grid: np.ndarray, x: jax.Array, keys: jax.Array, frames: int):
@@ -96,7 +109,7 @@ def integrate(solver, field, process, grid: np.ndarray, x: jax.Array, keys: jax.
     film = jax.lax.dynamic_update_index_in_dim(film, xt, slot, 0)
     return (xt, memory, history, film), None
 
-  times = jnp.asarray(grid, jnp.float32)
+  stops = jnp.asarray(grid, x.dtype)
   carry = x, field.start(x), solver.start(x), jnp.zeros((shown, *x.shape), x.dtype)
-  (*_, film), _ = jax.lax.scan(body, carry, (jnp.arange(steps), times[:-1], times[1:], slots))
+  (*_, film), _ = jax.lax.scan(body, carry, (jnp.arange(steps), stops[:-1], stops[1:], slots))
   return film[np.arange(frames) * shown // frames]
