@@ -331,6 +331,7 @@ def test_what_went_wrong_with_a_save_is_raised(tmp_path, monkeypatch):
   saved.save(state)
   with pytest.raises(OSError, match="no space left"):
     saved.save(state)
+  saved.save(state)
   with pytest.raises(OSError, match="no space left"):
     saved.close()
 

@@ -21,7 +21,7 @@ from genjax import core
 from genjax.training import runtime, sharding
 from genjax.training import step as step_lib
 
-_CALL = 1e9  # FLOPs of one call; a loop copies its state, which long steps would pay for in vain
+_CALL = 1e9  # FLOPs of one call: beside more than that, the cost of calling is nothing
 _MOST = 32  # steps of one call
 
 
