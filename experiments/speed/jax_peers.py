@@ -10,11 +10,11 @@ usage: jax_peers.py NAME BATCH
 """
 
 import sys
-import time
 
 import jax
 import jax.numpy as jnp
 import optax
+import worker
 
 STEPS = 1000
 WIDTHS = (32, 64, 128)
@@ -121,10 +121,7 @@ class Work:
 def main() -> None:
   work = Work({"flaxdiff": flaxdiff, "hackable": hackable}[sys.argv[1]], int(sys.argv[2]))
   print(work.parameters(), flush=True)
-  for name in map(str.strip, sys.stdin):
-    start = time.perf_counter()
-    jax.block_until_ready(getattr(work, name)())
-    print(time.perf_counter() - start, flush=True)
+  worker.serve(work, jax.block_until_ready)
 
 
 if __name__ == "__main__":

@@ -9,10 +9,10 @@ usage: ours.py batch=64 ...       overrides of unet.py
 
 import pathlib
 import sys
-import time
 
 import jax
 import jax.numpy as jnp
+import worker
 
 from genjax import config as config_lib
 from genjax import core, restored
@@ -49,11 +49,7 @@ class Work:
 
 def main() -> None:
   runtime.keep_memory()
-  work = Work(sys.argv[1:])
-  for name in map(str.strip, sys.stdin):
-    start = time.perf_counter()
-    jax.block_until_ready(getattr(work, name)())
-    print(time.perf_counter() - start, flush=True)
+  worker.serve(Work(sys.argv[1:]), jax.block_until_ready)
 
 
 if __name__ == "__main__":

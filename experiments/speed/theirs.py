@@ -4,9 +4,9 @@ usage: theirs.py BATCH [channels_last]
 """
 
 import sys
-import time
 
 import torch
+import worker
 from diffusers import DDIMPipeline, DDIMScheduler, DDPMScheduler
 
 from tests.golden.make_unet2d import network
@@ -41,11 +41,7 @@ class Work:
 
 def main() -> None:
   layout = torch.channels_last if "channels_last" in sys.argv else torch.contiguous_format
-  work = Work(int(sys.argv[1]), layout)
-  for name in map(str.strip, sys.stdin):
-    start = time.perf_counter()
-    getattr(work, name)()
-    print(time.perf_counter() - start, flush=True)
+  worker.serve(Work(int(sys.argv[1]), layout))
 
 
 if __name__ == "__main__":
