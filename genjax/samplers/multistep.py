@@ -100,9 +100,9 @@ def _lam(process, t):
 
 def _walk(process, xt, t, s, answers, order, eta, z):
   """xs of (1), by the `order` newest answers, whose times may lie on either side of t."""
-  (alpha_t, sigma_t), (alpha_s, sigma_s) = process.coefficients(t), process.coefficients(s)
-  start, last = jnp.log(alpha_t / sigma_t), sigma_s == 0
-  h = jnp.where(last, 1, jnp.log(alpha_s / sigma_s) - start)
+  (_, sigma_t), (alpha_s, sigma_s) = process.coefficients(t), process.coefficients(s)
+  start, last = _lam(process, t), sigma_s == 0
+  h = jnp.where(last, 1, _lam(process, s) - start)
   weights = _weights((answers.lam[:order] - start) / h, (1 + eta) * h, answers.count)
   integral = jnp.tensordot(weights, answers.x0[:order], 1)
   noise = sigma_s * jnp.sqrt(-jnp.expm1(-2 * eta * h)) * z
