@@ -17,7 +17,7 @@ from genjax import core
 from genjax.data import bars, digits, fake, folder, mnist, prepared, toys
 from genjax.families import diffusion, gan, mixture, rbm
 from genjax.networks import mlp, unet
-from genjax.processes import gaussian, schedules
+from genjax.processes import chains, continuous, couplings, schedules, times, weightings
 from genjax.samplers import grids, guidance, multistep, singlestep, solvers
 from genjax.training import optimizers
 
@@ -48,14 +48,28 @@ SOLVERS = {
   "dpm++2s": singlestep.Midpoint,
   "unipc": multistep.UniPC,
 }
+PROCESSES = {
+  "ddpm": chains.DDPM,
+  "ncsn": chains.NCSN,
+  "vp": continuous.VP,
+  "sub_vp": continuous.SubVP,
+  "ve": continuous.VE,
+  "edm": continuous.EDM,
+  "cond_ot": continuous.CondOT,
+  "cosine": continuous.Cosine,
+  "polynomial": continuous.Polynomial,
+}
 TABLES = {
   "model": MODELS,
   "data": SOURCES,
   "network": NETWORKS,
   "generator": NETWORKS,
   "critic": NETWORKS,
-  "process": {"ddpm": gaussian.DDPM},
+  "process": PROCESSES,
   "noise": schedules.SCHEDULES,
+  "weighting": weightings.WEIGHTINGS,
+  "times": times.TIMES,
+  "coupling": couplings.COUPLINGS,
   "sampler": SOLVERS,
   "grid": grids.GRIDS,
   "guidance": {"none": guidance.Unguided, "classifier_free": guidance.ClassifierFree},

@@ -13,7 +13,7 @@ from genjax import core
 from genjax.data import bars, toys
 from genjax.families import diffusion, gan, mixture, rbm
 from genjax.networks import mlp
-from genjax.processes import gaussian
+from genjax.processes import chains, gaussian
 from genjax.samplers import guidance, solvers
 
 PLANE = core.DataSpec(shape=(2,))
@@ -24,7 +24,7 @@ PLANE = core.DataSpec(shape=(2,))
 
 def small_diffusion(**kwargs):
   return diffusion.Diffusion(
-    spec=PLANE, network=mlp.MLP(widths=(16,)), process=gaussian.DDPM(steps=10),
+    spec=PLANE, network=mlp.MLP(widths=(16,)), process=chains.DDPM(steps=10),
     sampler=solvers.DDIM(steps=5), **kwargs,
   )  # fmt: skip
 
@@ -37,7 +37,7 @@ def test_diffusion_loss_is_its_formula(prediction):
   params, buffers = model.init(jax.random.key(0), batch, {})
   key = jax.random.key(2)
   loss, (_, metrics) = model.loss(params, buffers, batch, key, 0)
-  t_key, eps_key, _, _ = jax.random.split(key, 4)
+  t_key, eps_key, *_ = jax.random.split(key, 5)
   u = (np.arange(16) + np.asarray(jax.random.uniform(t_key, (16,)))) / 16
   k = np.floor(u * 10).astype(int) + 1
   bar = np.concatenate([[1], np.cumprod(1 - np.linspace(1e-4, 0.02, 10))])[k]
@@ -62,7 +62,7 @@ def test_diffusion_clips_samples_to_the_datas_range():
   draws = {}
   for clip in (True, False):
     model = diffusion.Diffusion(
-      spec=spec, network=mlp.MLP(widths=(16,)), process=gaussian.DDPM(steps=10),
+      spec=spec, network=mlp.MLP(widths=(16,)), process=chains.DDPM(steps=10),
       sampler=solvers.DDIM(steps=5), clip=clip,
     )  # fmt: skip
     params, buffers = model.init(jax.random.key(0), {"x": jnp.zeros((1, 2))}, {})
@@ -77,7 +77,7 @@ def conditional(scale, **kwargs):
   """A small conditional model, with parameters away from their zero start."""
   model = diffusion.Diffusion(
     spec=LABELLED, network=mlp.MLP(widths=(16,), conditional=True, spec=LABELLED),
-    process=gaussian.DDPM(steps=10), sampler=solvers.DDIM(steps=5), label_dropout=0.5,
+    process=chains.DDPM(steps=10), sampler=solvers.DDIM(steps=5), label_dropout=0.5,
     guidance=guidance.ClassifierFree(scale=scale), **kwargs,
   )  # fmt: skip
   batch = {"x": jnp.zeros((4, 2)), "label": jnp.zeros(4, jnp.int32)}
@@ -117,21 +117,21 @@ def test_labels_are_hidden_at_their_rate():
 
 
 def test_clipped_pair_still_explains_xt():
-  process = gaussian.DDPM()
+  process = chains.DDPM()
   field = solvers.Field(lambda x: (), lambda x, t, m: (3 * x, x, m))
   x, t = jnp.array([[0.2], [0.9]]), jnp.float32(0.4)
   x0, eps, _ = guidance.clipped(field, process, -1, 1).at(x, t, ())
   chex.assert_trees_all_close(x0, jnp.array([[0.6], [1.0]]), atol=1e-6)
-  chex.assert_trees_all_close(gaussian.corrupt(x0, eps, *process.coefficients(t)), x, atol=1e-6)
+  chex.assert_trees_all_close(gaussian.corrupt(process, x0, eps, t), x, atol=1e-6)
 
 
 def test_diffusion_refuses_what_cannot_be():
   for kwargs, message in [
     (dict(prediction="mean"), "unknown prediction"),
-    (dict(process=gaussian.DDPM(zero_snr=True), prediction="eps"), "zero terminal"),
+    (dict(process=chains.DDPM(zero_snr=True), prediction="eps"), "zero terminal"),
     (dict(guidance=guidance.ClassifierFree()), "label_dropout > 0"),
     (dict(network=mlp.MLP(out=5)), "must be 0"),
-    (dict(process=gaussian.DDPM(steps=10), sampler=solvers.DDIM(steps=11)), "sampler.steps=11"),
+    (dict(process=chains.DDPM(steps=10), sampler=solvers.DDIM(steps=11)), "sampler.steps=11"),
   ]:
     with pytest.raises(core.UserError, match=message):
       diffusion.Diffusion(**{"spec": PLANE, "network": mlp.MLP(), **kwargs})

@@ -7,11 +7,11 @@ import numpy as np
 import pytest
 
 from genjax import core
-from genjax.processes import gaussian, schedules
+from genjax.processes import chains, gaussian, schedules
 from genjax.samplers import grids, multistep, singlestep, solvers
 
-PROCESS = gaussian.DDPM()
-COSINE = gaussian.DDPM(noise=schedules.Cosine(), steps=1000)
+PROCESS = chains.DDPM()
+COSINE = chains.DDPM(noise=schedules.Cosine(), steps=1000)
 
 
 def gaussian_field(process, mean, std):
@@ -110,7 +110,7 @@ ENDING = [
 
 
 @pytest.mark.parametrize("solver", ENDING)
-@pytest.mark.parametrize("process", [PROCESS, gaussian.DDPM(zero_snr=True)], ids=["", "zero_snr"])
+@pytest.mark.parametrize("process", [PROCESS, chains.DDPM(zero_snr=True)], ids=["", "zero_snr"])
 def test_the_last_step_returns_x0_without_noise(solver, process):
   """At s = 0 nothing of the noise is left, whatever was believed before."""
 
@@ -145,7 +145,7 @@ def test_grids_are_even_in_what_they_say(process):
 
 
 def test_grids_that_cannot_be_are_refused():
-  pure = gaussian.DDPM(zero_snr=True)
+  pure = chains.DDPM(zero_snr=True)
   for grid in (grids.LogSNR(), grids.Karras()):
     with pytest.raises(core.UserError, match="pure noise"):
       solvers.times(solvers.DDIM(grid=grid), pure)
@@ -215,12 +215,11 @@ LEADING = np.array([901, 801, 701, 601, 501, 401, 301, 201, 101, 1, 0]) / 1000
   [("eps", 1e-4, True, 172.0067), ("v", 1e-4, True, 52.5302), ("eps", 0.01, True, 149.8295)],
 )
 def test_deterministic_loop(prediction, first, clip, expected):
-  process = gaussian.DDPM(noise=schedules.Linear(first=first))
+  process = chains.DDPM(noise=schedules.Linear(first=first))
 
   def at(xt, t, memory):
-    alpha, sigma = process.coefficients(t)
     index = process.c_noise(t)
-    x0, eps = gaussian.solve(prediction, xt * index / (index + 1), xt, alpha, sigma)
+    x0, eps = gaussian.solve(process, prediction, xt * index / (index + 1), xt, t)
     return jnp.clip(x0, -1, 1), eps, memory
 
   field = solvers.Field(lambda x: (), at)

@@ -8,129 +8,141 @@ A prediction is linear in the pair (x0, eps), so it is one row (a, b) of coeffic
 
     out = a x0 + b eps                                                                      (2)
 
-        x0     (1, 0)            eps    (0, 1)
-        v      (-sigma, alpha)   score  (0, -1/sigma)
+        x0     (1, 0)                    v         (-sigma, alpha)
+        eps    (0, 1)                    velocity  (alpha', sigma'), that is dxt/dt
+        score  (0, -1/sigma)             F         (sigma/s, -s alpha) / std(xt), s = sigma_data
+        mu     the mean of q(x_{k-1} | xt, x0), for chains of states k: `Chain.posterior`
 
 and all conversions are one: solve (1), (2) for (x0, eps), then apply another row. With
 det = alpha b - sigma a,
 
     x0 = (b xt - sigma out) / det,   eps = (alpha out - a xt) / det                         (3)
 
-A pair is illegal where det = 0: eps cannot recover x0 from pure noise (alpha = 0). Sources: Ho et
-al. 2020 (DDPM, arXiv:2006.11239); Salimans & Ho 2022 (v, arXiv:2202.00512); Lin et al. 2023
-(zero terminal signal-to-noise ratio, arXiv:2305.08891).
+A pair is illegal where det = 0: eps cannot recover x0 from pure noise (alpha = 0). For data of
+standard deviation s = sigma_data, that of xt is sqrt(alpha^2 s^2 + sigma^2). Networks see xt
+divided by it (c_in, 1 for DDPM with s = 1), sampling starts with it, and F is the answer that is
+least correlated with xt and has variance 1: EDM's, for any process (alpha = 1: Karras et al., 2022,
+eq. 7; alpha^2 + sigma^2 = s = 1: F = -v).
+
+Sources: Ho et al. 2020 (DDPM, arXiv:2006.11239); Salimans & Ho 2022 (v, arXiv:2202.00512); Karras
+et al. 2022 (EDM, arXiv:2206.00364); Lipman et al. 2023 (velocity, arXiv:2210.02747).
 """
 
 import dataclasses
-import functools
-from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
 from genjax import core
-from genjax.processes import schedules
 
+# name: (process, t) -> (a, b), of t's shape
 ROWS = {
-  "x0": lambda alpha, sigma: (jnp.ones_like(alpha), jnp.zeros_like(alpha)),
-  "eps": lambda alpha, sigma: (jnp.zeros_like(alpha), jnp.ones_like(alpha)),
-  "v": lambda alpha, sigma: (-sigma, alpha),
-  "score": lambda alpha, sigma: (jnp.zeros_like(alpha), -1 / sigma),
+  "x0": lambda p, t: (jnp.ones_like(t), jnp.zeros_like(t)),
+  "eps": lambda p, t: (jnp.zeros_like(t), jnp.ones_like(t)),
+  "score": lambda p, t: (jnp.zeros_like(t), -1 / p.coefficients(t)[1]),
+  "v": lambda p, t: _v(*p.coefficients(t)),
+  "velocity": lambda p, t: p.rates(t),
+  "F": lambda p, t: _f(*p.coefficients(t), p.sigma_data, p.std(t)),
+  "mu": lambda p, t: p.posterior(t),
 }
 
 
-def corrupt(x0: jax.Array, eps: jax.Array, alpha: jax.Array, sigma: jax.Array) -> jax.Array:
-  """xt of (1); alpha, sigma [B] or scalar, arrays [B, *event]."""
-  return core.expand(alpha, x0) * x0 + core.expand(sigma, x0) * eps
+def _v(alpha, sigma):
+  return -sigma, alpha
 
 
-def project(prediction: str, x0, eps, alpha, sigma) -> jax.Array:
-  """What a network that predicts `prediction` should say of the pair (x0, eps): (2)."""
-  a, b = ROWS[prediction](alpha, sigma)
-  return core.expand(a, x0) * x0 + core.expand(b, x0) * eps
-
-
-def solve(prediction: str, out, xt, alpha, sigma) -> tuple[jax.Array, jax.Array]:
-  """(x0, eps) that a network's output `out` at `xt` stands for: (3)."""
-  a, b = ROWS[prediction](alpha, sigma)
-  alpha, sigma, a, b = (core.expand(c, xt) for c in (alpha, sigma, a, b))
-  det = alpha * b - sigma * a
-  return (b * xt - sigma * out) / det, (alpha * out - a * xt) / det
+def _f(alpha, sigma, s, std):
+  return sigma / s / std, -s * alpha / std
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class DDPM:
-  """The discrete chain of Ho et al. 2020: alpha = sqrt(alpha_bar), sigma = sqrt(1 - alpha_bar).
+class Process:
+  """What all processes share; each has `coefficients` and its inverse `time` of its own.
 
-  noise: its schedule. steps: T; time t in [0, 1] stands for the state round(t T), 0 being data.
-  zero_snr: shifts and scales alpha so that alpha(1) = 0 exactly (Lin et al. 2023, algorithm 1).
+  sigma_data: standard deviation of x0, for what is scaled by that of xt.
   """
 
-  noise: Any = schedules.Linear()
-  steps: core.Size = 1000
-  zero_snr: bool = False
-
-  @functools.cached_property
-  def table(self) -> np.ndarray:
-    """[2, T + 1] float64: alpha and sigma of the states 0 (data) ... T."""
-    alpha = np.sqrt(self.noise.alpha_bar(self.steps))
-    if self.zero_snr:
-      alpha = (alpha - alpha[-1]) * alpha[0] / (alpha[0] - alpha[-1])
-    alpha = np.concatenate([[1.0], alpha])
-    return np.stack([alpha, np.sqrt(1 - alpha**2)])
-
-  @functools.cached_property
-  def angles(self) -> np.ndarray:
-    """[T + 1] float64: alpha = cos, sigma = sin of these, which rise from 0 to at most pi/2."""
-    return np.arctan2(self.table[1], self.table[0])
+  sigma_data: core.Positive = 1.0
 
   @property
   def least(self) -> float:
     """The smallest time that training sees."""
-    return 1 / self.steps
+    return 1e-3
 
   def coefficients(self, t: jax.Array) -> tuple[jax.Array, jax.Array]:
-    """(alpha, sigma) at times t, of t's shape; between two states, on the circle through them."""
-    place = jnp.asarray(t) * self.steps
-    state = jnp.round(place)
-    on = jnp.abs(place - state) < 1e-3
-    angle = jnp.interp(place, np.arange(self.steps + 1), self.angles)
-
-    def value(row, between):  # on a state exactly the table's, with the derivative of the circle
-      exact = jnp.asarray(row, place.dtype)[state.astype(jnp.int32)]
-      return jnp.where(on, exact + (between - jax.lax.stop_gradient(between)), between)
-
-    return tuple(value(row, f(angle)) for row, f in zip(self.table, (jnp.cos, jnp.sin)))
+    """(alpha, sigma) at times t, of t's shape; (1, 0) at t = 0."""
+    raise NotImplementedError
 
   def time(self, lam: jax.Array) -> jax.Array:
     """The time at which log(alpha/sigma) is lam."""
-    return jnp.interp(
-      jnp.arctan(jnp.exp(-lam)), self.angles, np.arange(self.steps + 1) / self.steps
-    )
+    raise NotImplementedError
+
+  def rates(self, t: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """(alpha', sigma'), derivatives by t."""
+    t = jnp.asarray(t)
+    return jax.jvp(self.coefficients, (t,), (jnp.ones_like(t),))[1]
+
+  def std(self, t: jax.Array) -> jax.Array:
+    """Standard deviation of xt."""
+    alpha, sigma = self.coefficients(t)
+    return jnp.sqrt((alpha * self.sigma_data) ** 2 + sigma**2)
 
   def snap(self, u: jax.Array) -> jax.Array:
-    """Uniform u in [0, 1) to the times 1/T ... 1, each equally likely."""
-    return (jnp.floor(u * self.steps) + 1) / self.steps
+    """Any u in [0, 1] to a time of training, from `least` to 1."""
+    return self.least + (1 - self.least) * u
+
+  def visit(self, t: jax.Array) -> jax.Array:
+    """The time of training that is nearest to t."""
+    return jnp.clip(t, self.least, 1)
 
   def c_noise(self, t: jax.Array) -> jax.Array:
-    """What the network sees of the time: the chain's index, 0 ... T - 1."""
-    return t * self.steps - 1
+    """What the network sees of the time: about as wide a range as DDPM's 0 ... 999."""
+    return 1000 * t
 
   def grid(self, steps: int) -> np.ndarray:
-    """[steps + 1] times from 1 to 0, as even as the chain allows. UserError if it is too short."""
-    if steps > self.steps:
-      raise core.UserError(f"sampler.steps={steps} is more than process.steps={self.steps}")
-    return np.round(np.linspace(self.steps, 0, steps + 1)) / self.steps
+    """[steps + 1] even times from 1 to 0. UserError if the process has too few."""
+    return np.linspace(1, 0, steps + 1)
+
+  def posterior(self, t: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """The row of mu."""
+    raise core.UserError("prediction='mu' is of a step from state to state; use 'ddpm' or 'ncsn'")
 
   def check(self, prediction: str) -> None:
-    """UserError if `prediction` cannot be solved for (x0, eps) at some time of the chain."""
+    """UserError if `prediction` cannot be solved for (x0, eps) at some time."""
     if prediction not in ROWS:
       raise core.unknown("prediction", prediction, ROWS)
-    alpha, sigma = (jnp.asarray(row[1:], jnp.float32) for row in self.table)
-    a, b = ROWS[prediction](alpha, sigma)
-    if not np.all(np.abs(alpha * b - sigma * a) > 0):
+    if not self._solvable(prediction):
+      others = [name for name in ("v", "velocity", "x0", "F") if self._solvable(name)]
       raise core.UserError(
         f"prediction={prediction!r} with a process of zero terminal signal-to-noise ratio: pure "
-        "noise does not determine x0; use 'v' or 'x0'"
+        f"noise does not determine x0; use one of {', '.join(others)}"
       )
+
+  def _solvable(self, prediction):
+    """Whether det of (3) is not 0 at any time."""
+    with jax.ensure_compile_time_eval():
+      t = self.snap(jnp.linspace(0, 1, 1001))
+      alpha, sigma = self.coefficients(t)
+      a, b = ROWS[prediction](self, t)
+      return bool(jnp.all(jnp.abs(alpha * b - sigma * a) > 0))
+
+
+def corrupt(process: Process, x0: jax.Array, eps: jax.Array, t: jax.Array) -> jax.Array:
+  """xt of (1); t [B] or scalar, arrays [B, *event]."""
+  alpha, sigma = process.coefficients(t)
+  return core.expand(alpha, x0) * x0 + core.expand(sigma, x0) * eps
+
+
+def project(process: Process, prediction: str, x0, eps, t) -> jax.Array:
+  """What a network that predicts `prediction` should say of the pair (x0, eps): (2)."""
+  a, b = ROWS[prediction](process, t)
+  return core.expand(a, x0) * x0 + core.expand(b, x0) * eps
+
+
+def solve(process: Process, prediction: str, out, xt, t) -> tuple[jax.Array, jax.Array]:
+  """(x0, eps) that a network's output `out` at `xt` stands for: (3)."""
+  pair = *process.coefficients(t), *ROWS[prediction](process, t)
+  alpha, sigma, a, b = (core.expand(c, xt) for c in pair)
+  det = alpha * b - sigma * a
+  return (b * xt - sigma * out) / det, (alpha * out - a * xt) / det

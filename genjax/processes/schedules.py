@@ -3,6 +3,9 @@
     linear   beta_i rises linearly from beta_1 to beta_T          Ho et al. 2020, arXiv:2006.11239
     cosine   alpha_bar(k) = f(k/T) / f(0),  f(u) = cos^2(pi/2 (u + s)/(1 + s)),
              beta_i = min(1 - alpha_bar(i)/alpha_bar(i-1), 0.999)   Nichol & Dhariwal 2021, eq. 17
+    scaled_linear   sqrt(beta_i) rises linearly            Rombach et al. 2022, arXiv:2112.10752
+    sigmoid  as cosine with f(u) = S(-(start + u (end - start))/tau), moved and scaled such that it
+             falls from 1 to 0                      Jabri, Fleet & Chen 2022, arXiv:2212.11972
 
 alpha_bar = alpha^2 in the notation of gaussian.py. Tables are computed once, in float64.
 """
@@ -27,6 +30,18 @@ class Linear:
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
+class Scaled:
+  """sqrt(beta) from that of `first` to that of `last`."""
+
+  first: core.Fraction = 0.00085
+  last: core.Fraction = 0.012
+
+  def alpha_bar(self, steps: int) -> np.ndarray:
+    """[steps] float64, decreasing."""
+    return np.cumprod(1 - np.linspace(self.first**0.5, self.last**0.5, steps) ** 2)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class Cosine:
   """Offset `s` keeps the first steps from being too small, `max_beta` the last finite."""
 
@@ -35,9 +50,28 @@ class Cosine:
 
   def alpha_bar(self, steps: int) -> np.ndarray:
     """[steps] float64, decreasing."""
-    u = np.arange(steps + 1, dtype=np.float64) / steps
-    f = np.cos(np.pi / 2 * (u + self.s) / (1 + self.s)) ** 2
-    return np.cumprod(1 - np.minimum(1 - f[1:] / f[:-1], self.max_beta))
+    return _capped(lambda u: np.cos(np.pi / 2 * (u + self.s) / (1 + self.s)) ** 2, steps, self.max_beta)
 
 
-SCHEDULES = {"linear": Linear, "cosine": Cosine}
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Sigmoid:
+  """start, end, tau: a smaller tau has steeper flanks."""
+
+  start: float = -3.0
+  end: float = 3.0
+  tau: core.Positive = 1.0
+  max_beta: core.Fraction = 0.999
+
+  def alpha_bar(self, steps: int) -> np.ndarray:
+    """[steps] float64, decreasing."""
+    falling = lambda u: 1 / (1 + np.exp((self.start + u * (self.end - self.start)) / self.tau))
+    return _capped(lambda u: falling(u) - falling(1.0), steps, self.max_beta)
+
+
+def _capped(f, steps, max_beta):
+  """f(k/T)/f(0) for k = 1 ... T with betas of at most `max_beta`."""
+  f = f(np.arange(steps + 1, dtype=np.float64) / steps)
+  return np.cumprod(1 - np.minimum(1 - f[1:] / f[:-1], max_beta))
+
+
+SCHEDULES = {"linear": Linear, "scaled_linear": Scaled, "cosine": Cosine, "sigmoid": Sigmoid}

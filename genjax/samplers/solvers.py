@@ -10,7 +10,7 @@ explicit grid of times: step i + 1 starts exactly where step i ended, and the la
 grid's last time, 0, where sigma = 0 and no noise is left.
 
     DDIM(eta)   xs = alpha_s x0 + sqrt(sigma_s^2 - w^2) eps + w z,                            (1)
-                w = eta sigma_s/sigma_t sqrt(1 - alpha_t^2/alpha_s^2)   Song et al. 2021, eq. 12, 16
+                w = eta sigma_s/sigma_t sqrt(beta)                Song et al. 2021, eq. 12, 16
     ancestral   z-noise around the mean of q(xs | xt, x0), with r = alpha_t/alpha_s,
                 beta = sigma_t^2 - r^2 sigma_s^2,                                            (2)
                 mean = (r sigma_s^2 xt + alpha_s beta x0) / sigma_t^2,
@@ -57,7 +57,8 @@ class DDIM(Memoryless):
   def step(self, field, process, xt, t, s, z, memory, history):
     (alpha_t, sigma_t), (alpha_s, sigma_s) = process.coefficients(t), process.coefficients(s)
     x0, eps, memory = field.at(xt, t, memory)
-    w = self.eta * sigma_s / sigma_t * jnp.sqrt(jnp.maximum(1 - (alpha_t / alpha_s) ** 2, 0))
+    beta = jnp.maximum(sigma_t**2 - (alpha_t / alpha_s * sigma_s) ** 2, 0)
+    w = self.eta * sigma_s / sigma_t * jnp.sqrt(beta)
     xs = alpha_s * x0 + jnp.sqrt(jnp.maximum(sigma_s**2 - w**2, 0)) * eps + w * z
     return xs, memory, history
 
