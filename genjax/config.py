@@ -35,7 +35,8 @@ class Experiment:
   """The top level of every configuration; configs/base.py holds the values most of them share.
 
   model, data: specs. optim: {group: optimizer spec}, one for each trained group.
-  ema: {average: fields of Average}; eval_ema: the one that samples and metrics use, "" for none.
+  ema: {average: fields of Average}; eval_ema: the one that samples and metrics use, "" for none,
+  "@WIDTH", of a finished run, for the one of that width that its "power" averages span.
   load: {group: "runs/NAME:group" or "runs/NAME:group@raw"} from finished runs, before init.
   seed, steps, batch: of the run; accumulate: slices that a batch is cut into for its gradient.
   dtype: of the networks' arithmetic, "float32" or "bfloat16".
@@ -69,7 +70,9 @@ class Experiment:
   def __post_init__(self):
     if self.dtype not in ("float32", "bfloat16"):
       raise core.unknown("dtype", self.dtype, ("float32", "bfloat16"))
-    if self.eval_ema and self.eval_ema not in self.ema:
+    if self.eval_ema.startswith("@"):
+      averages.width(self.eval_ema)
+    elif self.eval_ema and self.eval_ema not in self.ema:
       raise core.unknown("eval_ema", self.eval_ema, self.ema or ("''",))
     if self.batch % self.accumulate:
       raise core.UserError(f"batch={self.batch} is not a multiple of accumulate={self.accumulate}")

@@ -127,10 +127,12 @@ class Likelihood(NamedTuple):
 
   kind: one of KINDS; numbers of different kind or measure never stand in one column.
   log_prob: (params, buffers, batch, key) -> [B] nats per example.
+  parts: of the same arguments, {name: [B]} whose sum is log_prob, where it has such terms.
   """
 
   kind: str
   log_prob: Callable[..., jax.Array]
+  parts: Callable[..., dict[str, jax.Array]] | None = None
 
 
 class GenerativeModel(Protocol):

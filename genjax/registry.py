@@ -13,21 +13,32 @@ import dataclasses
 from collections.abc import Mapping
 from typing import Any, get_type_hints
 
-from genjax import core
+from genjax import core, distributions
 from genjax.data import bars, digits, fake, folder, mnist, prepared, toys
-from genjax.families import diffusion, gan, mixture, rbm
-from genjax.networks import mlp, unet
-from genjax.processes import chains, continuous, couplings, schedules, times, weightings
-from genjax.samplers import grids, guidance, multistep, singlestep, solvers
+from genjax.families import classifier, diffusion, gan, mixture, rbm, vdm
+from genjax.networks import cnn, mlp, unet
+from genjax.processes import chains, continuous, couplings, learned, schedules, times, weightings
+from genjax.samplers import (
+  adams,
+  adaptive,
+  grids,
+  guidance,
+  langevin,
+  multistep,
+  singlestep,
+  solvers,
+)
 from genjax.training import optimizers
 
 MODELS = {
   "diffusion": diffusion.Diffusion,
+  "vdm": vdm.VDM,
   "wgan_gp": gan.WGANGP,
   "gaussian_mixture": mixture.GaussianMixture,
   "rbm": rbm.RBM,
+  "classifier": classifier.Classifier,
 }
-NETWORKS = {"mlp": mlp.MLP, "unet": unet.UNet}
+NETWORKS = {"mlp": mlp.MLP, "cnn": cnn.CNN, "unet": unet.UNet}
 SOURCES = {
   "mnist": mnist.Mnist,
   "fashion_mnist": mnist.FashionMnist,
@@ -47,6 +58,12 @@ SOLVERS = {
   "dpm++": multistep.DPMSolver,
   "dpm++2s": singlestep.Midpoint,
   "unipc": multistep.UniPC,
+  "lms": adams.LMS,
+  "deis": adams.DEIS,
+  "pndm": adams.PNDM,
+  "adaptive": adaptive.Adaptive,
+  "predictor_corrector": langevin.PredictorCorrector,
+  "annealed_langevin": langevin.AnnealedLangevin,
 }
 PROCESSES = {
   "ddpm": chains.DDPM,
@@ -58,6 +75,7 @@ PROCESSES = {
   "cond_ot": continuous.CondOT,
   "cosine": continuous.Cosine,
   "polynomial": continuous.Polynomial,
+  "learned": learned.Learned,
 }
 TABLES = {
   "model": MODELS,
@@ -70,9 +88,10 @@ TABLES = {
   "weighting": weightings.WEIGHTINGS,
   "times": times.TIMES,
   "coupling": couplings.COUPLINGS,
+  "source": distributions.SOURCES,
   "sampler": SOLVERS,
   "grid": grids.GRIDS,
-  "guidance": {"none": guidance.Unguided, "classifier_free": guidance.ClassifierFree},
+  "guidance": guidance.GUIDANCE,
   "optim": optimizers.OPTIMIZERS,
   "schedule": optimizers.SCHEDULES,
 }

@@ -11,7 +11,7 @@ import functools
 import json
 import pathlib
 import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 import jax
@@ -136,7 +136,7 @@ def assemble(config: Mapping[str, Any]) -> Setup:
 class Run:
   """A model with its parameters, as metrics and pictures see it.
 
-  step: of the parameters; num: how many samples metrics look at.
+  step: of the parameters; num: how many samples metrics look at; unaveraged: the raw parameters.
   split: what they measure against, "test"; while training goes on `against("valid")`.
   """
 
@@ -146,8 +146,10 @@ class Run:
     params: core.Params,
     buffers: core.Buffers,
     step: int,
+    unaveraged: core.Params | None = None,
   ):
     self.setup, self.params, self.buffers, self.step = setup, params, buffers, step
+    self.unaveraged = params if unaveraged is None else unaveraged
     self.split = "test"
     self.config, self.model, self.data = setup.config, setup.model, setup.data
     self.spec, self.num = setup.data.spec, setup.config["num"]
@@ -164,13 +166,20 @@ class Run:
     """With the average that config.eval_ema names in the place of the raw parameters."""
     average = setup.config["eval_ema"]
     params = {**state.params, **(state.ema[average] if average else {})}
-    return cls(setup, params, state.buffers, int(state.step))
+    return cls(setup, params, state.buffers, int(state.step), state.params)
+
+  def raw(self) -> "Run":
+    """The same run without the average."""
+    return Run(self.setup, self.unaveraged, self.buffers, self.step).against(self.split)
 
   @classmethod
   def open(cls, workdir: pathlib.Path, config: Mapping[str, Any]) -> "Run":
     """Of a run directory's newest checkpoint, under a configuration that may look otherwise."""
     setup = assemble(config)
-    return cls.of_state(setup, restore(setup, workdir))
+    state = restore(setup, workdir)
+    if config["eval_ema"].startswith("@"):
+      state = state._replace(ema={config["eval_ema"]: reconstructed(setup, workdir, state)})
+    return cls.of_state(setup, state)
 
   def key(self, name: str) -> jax.Array:
     """A key for one use in evaluation, never of the training stream."""
@@ -218,9 +227,45 @@ class Run:
 
 
 def restore(setup: Setup, workdir: pathlib.Path) -> core.TrainState:
-  """The newest checkpoint of a run directory, on every device."""
+  """The newest checkpoint of a run directory, on every device.
+
+  Groups that it lacks, since the run was trained without what now guides it, come from config.load.
+  """
   same_data(setup, workdir)
-  return checkpoints.Checkpoints(workdir).restore(setup.abstract(sharding.mesh()))
+  saved = checkpoints.Checkpoints(workdir)
+  like = setup.abstract(sharding.mesh())
+  groups = saved.groups()
+  extra = [group for group in setup.model.pretrained if groups and group not in groups]
+  loaded = load(setup, sharding.mesh(), extra)
+  own = lambda tree: {name: a for name, a in tree.items() if name not in extra}
+  state = saved.restore(like._replace(params=own(like.params), buffers=own(like.buffers)))
+  place = lambda i, tree: {**tree, **{group: loaded[group][i] for group in extra}}
+  return state._replace(params=place(0, state.params), buffers=place(1, state.buffers))
+
+
+def reconstructed(setup: Setup, workdir: pathlib.Path, state: core.TrainState) -> core.Params:
+  """The average of the width that config.eval_ema asks for, at the newest step.
+
+  From all "power" averages in the checkpoints that are there; see training/averages.py.
+  UserError if there are fewer than two.
+  """
+  saved = checkpoints.Checkpoints(workdir)
+  profiles = {n: a for n, a in setup.averages.items() if a.profile == "power"}
+  have = [(step, profile.width) for step in saved.steps() for profile in profiles.values()]
+  if len(have) < 2:
+    raise core.UserError(
+      f"eval_ema={setup.config['eval_ema']!r} needs averages of profile 'power' at two widths, or "
+      f"of several steps (milestone_every); {workdir} holds {len(have)}"
+    )
+  wanted = averages.width(setup.config["eval_ema"])
+  shares = iter(averages.mixture(have, (int(state.step), wanted)))
+  total = None
+  for step in saved.steps():
+    kept = saved.averages(state, step)
+    for name in profiles:
+      part = jax.tree.map(functools.partial(jnp.multiply, next(shares)), kept[name])
+      total = part if total is None else jax.tree.map(jnp.add, total, part)
+  return total
 
 
 def same_data(setup: Setup, workdir: pathlib.Path) -> None:
@@ -234,10 +279,15 @@ def same_data(setup: Setup, workdir: pathlib.Path) -> None:
       )
 
 
-def load(setup: Setup, over) -> dict[str, tuple]:
-  """{group: (params, buffers)} of config.load. UserError unless they are this model's arrays."""
-  loaded = {group: load_group(where) for group, where in setup.config["load"].items()}
-  given = {group: loaded[group] for group in setup.model.pretrained}
+def load(setup: Setup, over, groups: Iterable[str] | None = None) -> dict[str, tuple]:
+  """{group: (params, buffers)} of config.load. UserError unless they are this model's arrays.
+
+  groups: those wanted; all that are there if not said.
+  """
+  wanted = setup.config["load"]
+  wanted = {group: wanted[group] for group in (wanted if groups is None else groups)}
+  loaded = {group: load_group(where) for group, where in wanted.items()}
+  given = {group: loaded[group] for group in setup.model.pretrained if group in loaded}
   params = setup.abstract(over, given).params
   for group, (own, _) in loaded.items():
     if group not in params:

@@ -37,7 +37,10 @@ RESUMABLE = (
   "sample_batch", "samples", "metrics", "num", "eval_ema", "model.sampler", "model.guidance",
 )  # fmt: skip
 # What the modes that only look may override.
-VIEW = ("sample_batch", "samples", "metrics", "num", "eval_ema", "model.sampler", "model.guidance")
+VIEW = (
+  "sample_batch", "samples", "metrics", "num", "eval_ema", "load", "model.sampler",
+  "model.guidance", "model.clip", "model.flow_steps", "model.probes", "model.terms",
+)  # fmt: skip
 SHARD = 10_000  # most samples in one file
 FRAMES, FILMED = 24, 32  # of an animation, and the samples in it: noise makes large files
 INTERRUPTED = 75  # the exit code that says: run me again
@@ -107,7 +110,8 @@ def train(
   if interrupt.everywhere():
     console.say(f"stopped by {interrupt.name} at step {int(state.step)}; go on with:\n  {command}")
     return INTERRUPTED
-  _generate(run, _folder(workdir, 0, config["samples"]), 0, config["samples"])
+  if hasattr(run.model, "sample"):
+    _generate(run, _folder(workdir, 0, config["samples"]), 0, config["samples"])
   _evaluate(run, workdir, console)
   if console.main:
     console.say(f"report     {page.write(workdir)}")
@@ -140,7 +144,7 @@ def _fit(setup, state, over, workdir, saved, console, interrupt):
 
   hooks = (
     (config["save_every"], lambda step, state: saved.save(state)),
-    (config["sample_every"], look),
+    (config["sample_every"] if hasattr(setup.model, "sample") else 0, look),
     (config["evaluate_every"], evaluate),
   )
   try:
@@ -170,6 +174,8 @@ def sample(
     raise core.UserError(f"--out={out} is not empty; choose another place")
   sharding.check("sample_batch", config["sample_batch"])
   run = restored.Run.open(workdir, config)
+  if not hasattr(run.model, "sample"):
+    raise core.UserError(f"{workdir}: this model has no samples")
   return _generate(run, (out or _folder(workdir, seed, num)).absolute(), seed, num)
 
 
@@ -295,9 +301,9 @@ def _evaluate(run, workdir, console):
   """The configured metrics -> eval.json and the console."""
   if not run.config["metrics"]:
     return
-  values = {}
-  for name in run.config["metrics"]:
-    values |= metric_table.METRICS[name](run)
+  values = metric_table.measure(run)
+  if run.config["eval_ema"]:
+    values |= metric_table.beside(values, metric_table.measure(run.raw()))
   facts = {"step": run.step, "average": run.config["eval_ema"] or "raw", "num": run.num}
   facts |= {"seed": 0, "split": run.split}
   if console.main:

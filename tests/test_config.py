@@ -56,14 +56,15 @@ def test_another_name_drops_the_old_classs_keys():
   assert same["model"]["sampler"]["steps"] == 50  # the same class keeps its values
   nested, _ = config.from_file(MOONS, ["model.process.noise.name=linear"])
   assert nested["model"]["process"] == dict(
-    name="ddpm", noise=dict(name="linear", first=1e-4, last=0.02), steps=100, zero_snr=False
-  )
+    name="ddpm", noise=dict(name="linear", first=1e-4, last=0.02), steps=100, zero_snr=False,
+    shift=1.0, sigma_data=1.0,
+  )  # fmt: skip
 
 
 def test_free_keys():
   whole, _ = config.from_file(MOONS, ["load.teacher=runs/x:denoiser", "ema.fast.decay=0.9"])
   assert whole["load"] == {"teacher": "runs/x:denoiser"}
-  assert whole["ema"]["fast"] == dict(groups=(), decay=0.9, profile="warmup")
+  assert whole["ema"]["fast"] == dict(groups=(), decay=0.9, profile="warmup", width=0.1)
 
 
 @pytest.mark.parametrize(

@@ -16,10 +16,27 @@ from genjax.training import checkpoints, loop, sharding
 from genjax.training import step as step_lib
 
 ROOT = pathlib.Path(__file__).parents[1]
+FAKE = ["data.name=fake", "data.shape=4,4,1"]
 # name -> (configuration, overrides that make it tiny)
 MEMBERS = {
   "guided": ("ddpm_mnist", ["model.network.channels=4,8", "data.shape=6,6,1"]),
   "diffusion": ("ddpm_moons", ["model.network.widths=16,16", "model.sampler.steps=5"]),
+  "flow": (
+    "toys",
+    [
+      "model.process.name=cond_ot",
+      "model.prediction=velocity",
+      "model.sampler.name=euler",
+      "model.sampler.steps=5",
+      "model.network.widths=16,16",
+      "model.flow_steps=12",
+      "model.times.name=importance",
+      "model.times.bins=4",
+      "model.self_condition=true",
+    ],
+  ),
+  "vdm": ("vdm_digits", [*FAKE, "model.network.name=mlp", "model.network.widths=16,16"]),
+  "classifier": ("classifier_digits", [*FAKE, "model.network.widths=8,8"]),
   "wgan_gp": ("wgan_gp_ring", ["model.critic_steps=3"]),
   "gaussian_mixture": ("gmm_moons", ["model.components=3", "batch=64"]),
   "rbm": ("rbm_bars", ["model.hidden=5", "model.sweeps=10", "data.size=3"]),

@@ -32,7 +32,10 @@ def measured(name, split, sealed):
   log_prob = lambda params, buffers, batch, key: -jnp.sum(batch["x"] ** 2, -1)
   setup = types.SimpleNamespace(
     config={"num": 32, "seed": 0, "eval_ema": "", "sample_batch": 32},
-    model=types.SimpleNamespace(likelihoods={"flat": core.Likelihood(core.EXACT, log_prob)}),
+    model=types.SimpleNamespace(
+      likelihoods={"flat": core.Likelihood(core.EXACT, log_prob)},
+      classify=lambda params, buffers, x: x.reshape(len(x), -1)[:, :10],
+    ),
     data=data,
     pipeline=batches,
     sample=lambda params, buffers, root, index: (batch["x"], {"label": batch["label"]}),

@@ -10,7 +10,7 @@ import pytest
 from scipy import integrate, stats
 
 from genjax import core, registry
-from genjax.processes import chains, continuous, gaussian, schedules, times, weightings
+from genjax.processes import chains, continuous, gaussian, learned, schedules, times, weightings
 
 CHAINS = {
   "linear": chains.DDPM(),
@@ -30,6 +30,7 @@ PROCESSES = {
   "cond_ot shifted": continuous.CondOT(shift=3.0),
   "cosine flow": continuous.Cosine(),
   "polynomial": continuous.Polynomial(power=2.0),
+  "learned": learned.Learned(gamma_min=-8.0),
 }
 EVERY = pytest.mark.parametrize("process", PROCESSES.values(), ids=PROCESSES)
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from genjax import core
-from genjax.processes import chains, gaussian, schedules
+from genjax.processes import chains, continuous, gaussian, schedules
 from genjax.samplers import grids, multistep, singlestep, solvers
 
 PROCESS = chains.DDPM()
@@ -93,6 +93,16 @@ STOCHASTIC = {
 @pytest.mark.parametrize("name", STOCHASTIC)
 def test_stochastic_samples_have_the_datas_moments(name):
   x = np.asarray(run(STOCHASTIC[name], gaussian_field(PROCESS, 0.7, 0.4), PROCESS))
+  assert x.mean() == pytest.approx(0.7, abs=0.03)
+  assert x.std() == pytest.approx(0.4, abs=0.03)
+
+
+@pytest.mark.parametrize("diffusion", singlestep.DIFFUSIONS)
+def test_any_diffusion_coefficient_keeps_the_marginals(diffusion):
+  """On a path that begins in pure noise, where the process' own coefficient is infinite."""
+  flow = continuous.CondOT()
+  solver = singlestep.EulerMaruyama(steps=300, diffusion=diffusion)
+  x = np.asarray(run(solver, gaussian_field(flow, 0.7, 0.4), flow))
   assert x.mean() == pytest.approx(0.7, abs=0.03)
   assert x.std() == pytest.approx(0.4, abs=0.03)
 

@@ -5,6 +5,8 @@ Every likelihood that a model offers is one metric, whose name carries what may 
     nats/NAME/KIND/MEASURE    such as nats/elbo/lower-bound/8-bit = -(mean ELBO), lower is better
     bits/NAME/KIND/MEASURE    per dimension, nats / (D ln 2), where x is discrete
     regret/NAME/KIND/MEASURE  nats above the entropy of the data ("/real"), where that is known
+    part/NAME/PART            nats of each part of a likelihood that is a sum of such
+    bits/BASELINE/...         of pictures: what the simplest models have, see `baselines`
 
 KIND is that of `core.Likelihood` and says how log p is known: -(a lower bound of log p) lies above
 the true figure. MEASURE is that of x: a probability on "binary", "17-level" or "8-bit" values, or a
@@ -24,7 +26,7 @@ import numpy as np
 
 from genjax import core
 from genjax.data import bars, sources, toys
-from genjax.evaluation import reference
+from genjax.evaluation import baselines, reference
 
 KEYS = 3  # of every likelihood that is not exact
 CHUNK = 100  # examples at once, padded: one compiled program whatever their number
@@ -44,24 +46,41 @@ def likelihood(run: Any) -> reference.Metrics:
   check(run.model, run.data)
   n = min(run.num, len(run.data.splits[run.split]["x"]))
   batch, metrics = run.batch(run.split, n), {}
-  for name, (kind, log_prob) in run.model.likelihoods.items():
+  for name, (kind, log_prob, parts) in run.model.likelihoods.items():
     keys = jax.random.split(run.key(f"likelihood/{name}"), 1 if kind == core.EXACT else KEYS)
-    program = jax.jit(log_prob)
-    nats = -np.stack([over(run, program, batch, key) for key in keys])
+    program = jax.jit(parts or (lambda *args, f=log_prob: {"": f(*args)}))
+    terms = [over(run, program, batch, key) for key in keys]
+    nats = {part: -np.stack([term[part] for term in terms]) for part in terms[0]}
     where = f"{name}/{kind.replace(' ', '-')}/{measure(run.spec)}"
     normalized = kind not in (core.PSEUDO, core.UNNORMALIZED)
-    metrics |= rows(where, *estimate(nats), n, run, normalized)
+    metrics |= rows(where, *estimate(sum(nats.values())), n, run, normalized)
+    metrics |= {f"part/{name}/{part}": estimate(nats[part])[0] for part in nats if part}
+  return metrics | floors(run, n)
+
+
+def floors(run: Any, n: int) -> reference.Metrics:
+  """The baselines of pictures on n examples of run.split; {} for other data."""
+  if not run.spec.levels or run.spec.kind != "image":
+    return {}
+  train, held = run.data.splits["train"]["x"], run.data.splits[run.split]["x"][:n]
+  metrics = {}
+  for name, values in baselines.bits(train, held, run.spec.levels).items():
+    kind = baselines.KINDS[name].replace(" ", "-")
+    where = f"bits/{name}/{kind}/{measure(run.spec)}"
+    value, se = estimate(values[None])
+    metrics |= {where: value, f"{where}/se": se, f"{where}/n": n}
   return metrics
 
 
-def over(run: Any, program: Any, batch: dict[str, Any], key: jax.Array) -> np.ndarray:
-  """log_prob [N] of the examples of a batch, chunk by chunk; chunks differ in their key."""
+def over(run: Any, program: Any, batch: dict[str, Any], key: jax.Array) -> dict[str, np.ndarray]:
+  """{part: [N]} of the examples of a batch, chunk by chunk; chunks differ in their key."""
   n, values = len(batch["x"]), []
   for i, start in enumerate(range(0, n, CHUNK)):
     rows = np.minimum(np.arange(start, start + CHUNK), n - 1)  # the last one again, cut off below
     chunk = {name: jnp.asarray(column[rows]) for name, column in batch.items()}
-    values.append(np.asarray(program(run.params, run.buffers, chunk, jax.random.fold_in(key, i))))
-  return np.concatenate(values)[:n].astype(np.float64)
+    values.append(program(run.params, run.buffers, chunk, jax.random.fold_in(key, i)))
+  join = lambda *parts: np.concatenate(parts)[:n].astype(np.float64)
+  return jax.tree.map(join, *values)
 
 
 def estimate(nats: np.ndarray) -> tuple[float, float]:

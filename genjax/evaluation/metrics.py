@@ -5,8 +5,8 @@ split, which of the data is held out to measure against ("test", or "valid" duri
 samples(n), a dict of "x" as stored and, if conditioned, "label"; batch(split, n), the same for the
 model's eye; key(name), for evaluation alone; model, params and buffers.
 
-Every value has its reference beside it, see `reference`. In the names, NET is the feature net with
-the hash of its weights.
+Every value has its reference beside it, see `reference`, and in "/raw" what the parameters have
+that were not averaged. In the names, NET is the feature net with the hash of its weights.
 
     fd/NET                                   Fréchet distance, squared
     kid/NET                                  kernel distance, squared, unbiased
@@ -17,12 +17,16 @@ the hash of its weights.
     rarest/NET                               share of the class that is found least often
     nearest/median, nearest/copies           see `nearest`
     modes/..., w2/...                        points, see `toys`
-    nats/..., bits/..., regret/...           see `likelihoods`
+    nats/..., bits/..., regret/..., part/... see `likelihoods`
+    accuracy                                 of a model that classifies; "/real" is that of always
+                                             the commonest class
 """
 
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 
 from genjax import core
@@ -130,6 +134,25 @@ def flat(x: np.ndarray, spec: core.DataSpec) -> np.ndarray:
   return x / ((spec.levels - 1) * np.float32(x.shape[1]) ** 0.5) if spec.levels else x
 
 
+def accuracy(run: Any) -> reference.Metrics:
+  """Share of up to run.num held-out examples whose likeliest class is their own."""
+  n = min(run.num, len(run.data.splits[run.split]["x"]))
+  batch, right = run.batch(run.split, n), []
+  program = jax.jit(run.model.classify)
+  for i in range(0, n, likelihoods.CHUNK):
+    rows = np.minimum(np.arange(i, i + likelihoods.CHUNK), n - 1)
+    log_p = program(run.params, run.buffers, jnp.asarray(batch["x"][rows]))
+    right.append(np.argmax(log_p, axis=1) == np.asarray(batch["label"])[rows])
+  chance = np.bincount(batch["label"]).max() / n
+  return reference.rows({"accuracy": (np.concatenate(right)[:n].mean(), chance)}, n)
+
+
+def check_accuracy(model: Any, data: sources.Dataset) -> None:
+  """core.UserError unless the model classifies."""
+  if not hasattr(model, "classify"):
+    raise core.UserError("metric 'accuracy': this model does not classify")
+
+
 METRICS = {
   "fd": fd,
   "kid": kid,
@@ -140,6 +163,7 @@ METRICS = {
   "modes": toys.modes,
   "w2": toys.w2,
   "likelihood": likelihoods.likelihood,
+  "accuracy": accuracy,
 }
 CHECKS = {
   **dict.fromkeys(
@@ -148,7 +172,22 @@ CHECKS = {
   "modes": toys.check_modes,
   "w2": toys.check_w2,
   "likelihood": likelihoods.check,
+  "accuracy": check_accuracy,
 }
+
+
+def measure(run: Any) -> reference.Metrics:
+  """All metrics that the configuration names."""
+  values = {}
+  for name in run.config["metrics"]:
+    values |= METRICS[name](run)
+  return values
+
+
+def beside(values: reference.Metrics, raw: reference.Metrics) -> reference.Metrics:
+  """{"fd/NET/raw": what the parameters have without their average}."""
+  roles = ("/n", "/real", "/se")
+  return {f"{name}/raw": raw[name] for name in values if not name.endswith(roles)}
 
 
 def check(names: Sequence[str], model: Any, data: sources.Dataset, num: int) -> None:

@@ -9,7 +9,7 @@ import pathlib
 from collections.abc import Sequence
 from typing import Any
 
-BESIDE = ("/n", "/real", "/se")  # metrics about other metrics, left out of the table
+BESIDE = ("/n", "/real", "/se", "/raw")  # metrics about other metrics, left out of the table
 
 
 def read(workdir: str) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Embeddings of time and label: numbers in, vectors that networks add to their features out.
+"""Conditions as networks take them: time and label as vectors, pictures beside the input.
 
     sinusoids(t) = (cos(w_0 t), ..., cos(w_{n-1} t), sin(w_0 t), ..., sin(w_{n-1} t)),
     w_i = 10000^(-i/n)
@@ -21,6 +21,14 @@ def sinusoids(t: jax.Array, width: int) -> jax.Array:
   frequencies = jnp.exp(-jnp.log(10_000.0) * jnp.arange(half) / half)
   angles = t.astype(jnp.float32)[:, None] * frequencies
   return jnp.concatenate([jnp.cos(angles), jnp.sin(angles)], axis=-1)
+
+
+def beside(x: jax.Array, cond: dict[str, jax.Array] | None) -> jax.Array:
+  """x [B, ..., C] with cond["beside"], if there is one, as more channels."""
+  more = (cond or {}).get("beside")
+  if more is None:
+    return x
+  return jnp.concatenate([x, more.reshape(*x.shape[:-1], -1).astype(x.dtype)], axis=-1)
 
 
 class TimeEmbedding(nn.Module):

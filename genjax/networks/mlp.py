@@ -23,6 +23,8 @@ ACTIVATIONS = {
 class MLP(nn.Module):
   """net(x, t, cond, train): x [B, *event], flattened -> x's shape, or [B, out].
 
+  cond["beside"] [B, ...], where present, is one more part of the input.
+
   widths: of the hidden layers.
   activation: a name of ACTIVATIONS.
   batch_norm: normalise each hidden layer over the batch (collection "batch_stats").
@@ -57,6 +59,7 @@ class MLP(nn.Module):
   ) -> jax.Array:
     h = x.reshape(len(x), -1)
     size = h.shape[-1]
+    h = embeddings.beside(h, cond)
     if t is not None:
       h = jnp.concatenate([h, embeddings.sinusoids(t, self.time_width)], axis=-1)
     for i, width in enumerate(self.widths):

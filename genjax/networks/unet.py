@@ -20,7 +20,7 @@ import jax
 import jax.numpy as jnp
 
 from genjax import core
-from genjax.networks import convolution
+from genjax.networks import convolution, embeddings
 from genjax.networks.attention import SelfAttention
 from genjax.networks.convolution import Convolution, Pointwise
 from genjax.networks.embeddings import LabelEmbedding, TimeEmbedding
@@ -59,6 +59,8 @@ class ResidualBlock(nn.Module):
 class UNet(nn.Module):
   """net(x, t, cond, train): x [B, H, W, C] of any size, t [B] -> [B, H, W, C] float32.
 
+  cond["beside"] [B, H, W, C'], where present, is more channels of x.
+
   channels: width of each level, the finest first.
   layers: residual blocks of a level on the way down (one more on the way up).
   attention: for each level, whether self-attention follows its blocks (the middle has it anyway).
@@ -66,6 +68,9 @@ class UNet(nn.Module):
   groups: of the group norms; divides all channels.
   dropout: rate inside the residual blocks, when training.
   patch: patch x patch squares of pixels are folded into channels around the network.
+  out: number of channels of the answer; 0 for those of x.
+  fourier: the n for which sin and cos of 2^n pi x stand beside x, to tell grey levels apart (Kingma
+    et al. 2021, arXiv:2107.00630, appendix C).
   conditional: add a learned embedding of cond["label"]; spec.classes, or no label, is "none".
   dtype: of the computation; parameters, norms, softmax and the result are float32.
   spec: what the data is; needed where `conditional`.
@@ -80,6 +85,8 @@ class UNet(nn.Module):
   groups: core.Size = 8
   dropout: core.Fraction = 0.0
   patch: core.Size = 1
+  out: core.Count = 0
+  fourier: tuple[core.Count, ...] = ()
   conditional: bool = False
   dtype: Any = jnp.float32
   spec: core.DataSpec | None = None
@@ -108,8 +115,12 @@ class UNet(nn.Module):
     cond: dict[str, jax.Array] | None = None,
     train: bool = False,
   ) -> jax.Array:
-    height, width, depth = x.shape[1:]
-    h = convolution.pad_to_multiple(x, self.patch * 2 ** (len(self.channels) - 1))
+    height, width = x.shape[1:3]
+    depth = self.out or x.shape[-1]
+    h = embeddings.beside(x, cond)
+    for n in self.fourier:
+      h = jnp.concatenate([h, jnp.sin(2**n * jnp.pi * x), jnp.cos(2**n * jnp.pi * x)], axis=-1)
+    h = convolution.pad_to_multiple(h, self.patch * 2 ** (len(self.channels) - 1))
     h = convolution.space_to_depth(h, self.patch)
     h = self._body(h, self._embed(t, cond), train)
     h = Convolution(depth * self.patch**2, zero=True, name="out")(h)

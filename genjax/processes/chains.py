@@ -1,17 +1,18 @@
 """Processes of T states, noised one after the other; time t stands for the state round(t T).
 
     ddpm   alpha = sqrt(alpha_bar), sigma = sqrt(1 - alpha_bar)    Ho et al. 2020, arXiv:2006.11239
-    ncsn   alpha = 1, sigma_k geometric from the first to the last      Song & Ermon 2019 and 2020,
-           of T levels                                        arXiv:1907.05600, arXiv:2006.09011
+    ncsn   alpha = 1, sigma_k geometric in k                 Song & Ermon 2019 and 2020,
+                                                         arXiv:1907.05600, arXiv:2006.09011
 
-State 0 is the data. A step back, with r = alpha_k/alpha_{k-1}, beta = sigma_k^2 - r^2 sigma_{k-1}^2:
+State 0 is the data. A step back, with r = alpha_k/alpha_{k-1} and beta = sigma_k^2 - (r
+sigma_{k-1})^2,
 
     mu = E[x_{k-1} | xt, x0] = (r sigma_{k-1}^2 xt + alpha_{k-1} beta x0) / sigma_k^2          (1)
 
 Between the states time goes on, so that solvers may stop there: on the circle through two of them
 (ddpm), geometrically (ncsn). DDPM's schedule can be made to end in pure noise (`zero_snr`: Lin et
-al. 2023, arXiv:2305.08891, algorithm 1) and be shifted by the resolution (`shift`: with s times the
-size, sigma/alpha must be s times as large to hide as much: Hoogeboom et al. 2023, arXiv:2301.11093).
+al. 2023, arXiv:2305.08891, algorithm 1) and follow the resolution (`shift`: at s times the size,
+sigma/alpha must be s times as large to hide as much; Hoogeboom et al. 2023, arXiv:2301.11093).
 """
 
 import dataclasses
@@ -56,7 +57,7 @@ class Chain(gaussian.Process):
   def posterior(self, t: jax.Array) -> tuple[jax.Array, jax.Array]:
     """Equation (1) as a row over (x0, eps)."""
     alpha, sigma = self.coefficients(t)
-    alpha_s, sigma_s = self.coefficients(t - 1 / self.steps)
+    alpha_s, sigma_s = self.coefficients(jnp.maximum(t - 1 / self.steps, 0))
     r = alpha / alpha_s
     keep = r * sigma_s**2 / sigma**2
     return keep * alpha + alpha_s * (1 - (r * sigma_s / sigma) ** 2), keep * sigma

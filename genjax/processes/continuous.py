@@ -13,7 +13,8 @@ the noise levels themselves (Karras et al. 2022, arXiv:2206.00364),
     edm     alpha = 1,  sigma = t sigma_max        to be walked by the grid "karras"
 
 and the paths of flow matching, which end in noise alone (Lipman et al. 2023, arXiv:2210.02747; Liu
-et al. 2023, arXiv:2209.03003; Albergo et al. 2023, arXiv:2303.08797; SD3: arXiv:2403.03206, eq. 23),
+et al. 2023, arXiv:2209.03003; Albergo et al. 2023, arXiv:2303.08797; `shift`: Esser et al. 2024,
+arXiv:2403.03206, eq. 23),
 
     cond_ot      alpha = 1 - u,  sigma = u,        u = s t / (1 + (s - 1) t) with s = `shift`
     cosine       alpha = cos(pi t/2),  sigma = sin(pi t/2)
@@ -110,9 +111,15 @@ class EDM(gaussian.Process):
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class CondOT(gaussian.Process):
-  """Straight lines; shift > 1 spends more time at high noise, as large images ask for."""
+  """Straight lines; shift > 1 spends more time at high noise, as large images ask for.
+
+  bridge: s of the Brownian bridge s sqrt(u (1 - u)) z that is added on the way: stochastic
+    interpolants and, with coupling "sinkhorn" of reg = 2 s^2, Schrödinger bridges (Tong et al.
+    2024, arXiv:2307.03672).
+  """
 
   shift: core.Positive = 1.0
+  bridge: core.NonNegative = 0.0
 
   def coefficients(self, t: jax.Array) -> tuple[jax.Array, jax.Array]:
     t = jnp.asarray(t)
@@ -121,6 +128,20 @@ class CondOT(gaussian.Process):
 
   def time(self, lam: jax.Array) -> jax.Array:
     return jax.nn.sigmoid(-lam - np.log(self.shift))
+
+  def detour(self, t: jax.Array, z: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """(what the bridge adds to xt, and to its velocity) at times t [B], by noise z [B, *event]."""
+
+    def size(t):
+      alpha, sigma = self.coefficients(t)
+      return self.bridge * jnp.sqrt(alpha * sigma)
+
+    here, rate = jax.jvp(size, (t,), (jnp.ones_like(t),))
+    return core.expand(here, z) * z, core.expand(rate, z) * z
+
+  def snap(self, u: jax.Array) -> jax.Array:
+    """With a bridge, whose speed is infinite at both ends, from `least` to 1 - `least`."""
+    return super().snap(u) - self.least * u * (self.bridge > 0)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -1,8 +1,8 @@
 """Which noise is paired with which example: permutations of a minibatch's noise.
 
 Training sees pairs (x0, eps) of some joint distribution with the right marginals. Independent pairs
-make paths cross, so that the field is an average over them and its flow is curved; transport that is
-optimal within the batch makes it nearly straight. With cost c_ij = |x0_i - eps_j|^2,
+make paths cross, so that the field is an average over them and its flow is curved; transport that
+is optimal within the batch makes it nearly straight. With cost c_ij = |x0_i - eps_j|^2,
 
     independent   any
     ot            the permutation of least cost       Pooladian et al. 2023, arXiv:2304.14772;
@@ -49,15 +49,18 @@ class OptimalTransport:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Sinkhorn:
-  """reg: strength of the entropy, as a share of the mean cost. iterations: of both marginals."""
+  """reg: strength of the entropy, as a share of the mean cost if `relative`; iterations: of both
+  marginals.
+  """
 
   reg: core.Positive = 0.05
+  relative: bool = True
   iterations: core.Size = 100
   conditional: ClassVar[bool] = False
 
   def __call__(self, key, x0, eps, cond):
     c = cost(x0, eps)
-    log_plan = plan(c, self.reg * jnp.mean(c), self.iterations)
+    log_plan = plan(c, self.reg * (jnp.mean(c) if self.relative else 1.0), self.iterations)
     return eps[jax.random.categorical(key, log_plan, axis=1)]
 
 

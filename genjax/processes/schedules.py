@@ -50,7 +50,9 @@ class Cosine:
 
   def alpha_bar(self, steps: int) -> np.ndarray:
     """[steps] float64, decreasing."""
-    return _capped(lambda u: np.cos(np.pi / 2 * (u + self.s) / (1 + self.s)) ** 2, steps, self.max_beta)
+    return _capped(
+      lambda u: np.cos(np.pi / 2 * (u + self.s) / (1 + self.s)) ** 2, steps, self.max_beta
+    )
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

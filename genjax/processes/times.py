@@ -1,16 +1,17 @@
 """At which times training looks: quantile functions, from u in [0, 1) to t.
 
     uniform       t = u
-    logit_normal  logit t ~ N(mean, std^2)                      Esser et al. 2024, arXiv:2403.03206
-    log_normal    ln(sigma/alpha) ~ N(mean, std^2)             Karras et al. 2022, arXiv:2206.00364
-    importance    p(t) prop. to sqrt(E[loss(t)^2]), each loss divided by p(t), so that its mean stays
-                  that of uniform times                     Nichol & Dhariwal 2021, arXiv:2102.09672
+    logit_normal  logit t ~ N(mean, std^2)                    Esser et al. 2024, arXiv:2403.03206
+    log_normal    ln(sigma/alpha) ~ N(mean, std^2)           Karras et al. 2022, arXiv:2206.00364
+    importance    p(t) prop. to sqrt(E[loss(t)^2]), losses divided by p(t), so that their mean is
+                  still that of uniform times             Nichol & Dhariwal 2021, arXiv:2102.09672
 
 The first three leave the loss as it is: what they look at more often counts more. A process rounds
 every time to one of its own.
 """
 
 import dataclasses
+
 import jax
 import jax.numpy as jnp
 

@@ -3,19 +3,19 @@
 All published weights are one function each of the squared error of x0, here with
 lambda = log(alpha/sigma), snr = e^(2 lambda), s = sigma_data:
 
-    snr            snr                      of eps, then        Ho et al. 2020, arXiv:2006.11239
-    truncated_snr  max(snr, 1)                         Salimans & Ho 2022, arXiv:2202.00512, eq. 12
-    min_snr        min(snr, gamma)                               Hang et al. 2023, arXiv:2303.09556
-    p2             snr / (k + snr)^gamma                         Choi et al. 2022, arXiv:2204.00227
-    edm            snr + 1/s^2                                 Karras et al. 2022, arXiv:2206.00364
-    likelihood     snr (-lambda')           g^2/2 of the score     Song et al. 2021, arXiv:2101.09258
-    sigmoid        snr (-lambda') S(bias - 2 lambda)        Hoogeboom et al. 2024, arXiv:2410.19324
+    snr            snr                 that of eps alone        Ho et al. 2020, arXiv:2006.11239
+    truncated_snr  max(snr, 1)                           Salimans & Ho 2022, arXiv:2202.00512
+    min_snr        min(snr, gamma)                              Hang et al. 2023, arXiv:2303.09556
+    p2             snr / (k + snr)^gamma                       Choi et al. 2022, arXiv:2204.00227
+    edm            snr + 1/s^2                                Karras et al. 2022, arXiv:2206.00364
+    likelihood     snr (-lambda')      g^2/2 of the score       Song et al. 2021, arXiv:2101.09258
+    sigmoid        snr (-lambda') S(bias - 2 lambda)       Hoogeboom et al. 2024, arXiv:2410.19324
 
 where ' is d/dt and S the logistic function. With t uniform, D times the mean of "likelihood" is the
-bound on -log p(x0) in nats, but for what is lost at both ends; it and "sigmoid" do not depend on the
-process, but for these ends. A network that predicts (a, b) of gaussian.py errs in x0 by -sigma/det
-of its own error, so its own squared error counts (sigma/det)^2 times the above: 1 for "simple",
-which is that error itself.
+bound on -log p(x0) in nats, but for what is lost at both ends; it and "sigmoid" do not depend on
+the process, but for these ends. A network that predicts (a, b) of gaussian.py errs in x0 by
+-sigma/det of its own error, so its own squared error counts (sigma/det)^2 times the above; "simple"
+is that error itself.
 """
 
 import dataclasses

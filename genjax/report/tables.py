@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-ROLES = ("real", "n", "se", "real/se")  # what one metric may say about another
+ROLES = ("real", "n", "se", "real/se", "raw")  # what one metric may say about another
 
 
 def number(value: Any) -> str:
@@ -49,8 +49,10 @@ def metric_table(metrics: Mapping[str, Any]) -> str:
   bound/8-bit", only those of the same kind and measure.
   """
   rows = fold(metrics)
-  columns = [c for c in ("", "real", "n") if c == "" or any(c in row for row in rows.values())]
-  titles = {"": "value", "real": "real vs real", "n": "samples"}
+  columns = [
+    c for c in ("", "raw", "real", "n") if c == "" or any(c in row for row in rows.values())
+  ]
+  titles = {"": "value", "raw": "without average", "real": "real vs real", "n": "samples"}
   groups: dict[str, list[str]] = {"": []}
   shared = collections.Counter(map(_group, rows))
   for name, row in rows.items():

@@ -10,6 +10,9 @@ arXiv:2011.13456, eq. 6; eta = 1 is the reverse of the process, 0 the flow)
     dx = [alpha' x0 + sigma' eps + eta^2 g^2/(2 sigma) eps] dt + eta g dw,
     g^2 = 2 sigma (sigma' - sigma alpha'/alpha)                                              (2)
 
+where g may be anything: stochastic interpolants choose it after training (Albergo et al. 2023,
+arXiv:2303.08797; Ma et al. 2024, arXiv:2401.08740), as g^2 above is infinite at pure noise.
+
     euler            (1) on the left                                        order 1
     euler_maruyama   (2)                                                    weak order 1
     heun             (1) on the right, the mean of eps at both ends         order 2
@@ -29,6 +32,15 @@ import jax.numpy as jnp
 from genjax import core
 from genjax.samplers import grids, solvers
 
+# name: (alpha, sigma, alpha', sigma') -> g^2
+DIFFUSIONS = {
+  "process": lambda alpha, sigma, d_alpha, d_sigma: (
+    2 * sigma * (d_sigma - sigma * d_alpha / jnp.where(alpha > 0, alpha, 1))
+  ),
+  "sigma": lambda alpha, sigma, d_alpha, d_sigma: sigma,
+  "constant": lambda alpha, sigma, d_alpha, d_sigma: 1.0,
+}
+
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Euler(solvers.Memoryless):
@@ -45,16 +57,22 @@ class Euler(solvers.Memoryless):
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class EulerMaruyama(solvers.Memoryless):
-  """Equation (2). eta: noise beside that of the reversed process; 0 is Euler."""
+  """Equation (2). eta: noise beside that of g; 0 is Euler. diffusion: g^2, a name in DIFFUSIONS."""
 
   steps: core.Size = 1000
   eta: core.NonNegative = 1.0
+  diffusion: str = "process"
   grid: Any = grids.Uniform()
+
+  def __post_init__(self):
+    if self.diffusion not in DIFFUSIONS:
+      raise core.unknown("diffusion", self.diffusion, DIFFUSIONS)
 
   def step(self, field, process, xt, t, s, z, memory, history):
     x0, eps, memory = field.at(xt, t, memory)
     (alpha, sigma), (d_alpha, d_sigma) = _rates(process, t)
-    half = self.eta**2 * (d_sigma - sigma * d_alpha / alpha)  # eta^2 g^2/(2 sigma)
+    square = DIFFUSIONS[self.diffusion](alpha, sigma, d_alpha, d_sigma)
+    half = jnp.where(alpha > 0, self.eta**2 * square / (2 * sigma), 0)  # nothing is known there
     noise = jnp.sqrt(2 * sigma * half * (t - s)) * (s > 0) * z
     return xt + (s - t) * (d_alpha * x0 + (d_sigma + half) * eps) + noise, memory, history
 

@@ -7,7 +7,8 @@ A field is what a family makes of its network, guidance and clipping; no solver 
 
 A solver has `start(xt) -> history` and `step`; it uses the pair as given. `integrate` walks an
 explicit grid of times: step i + 1 starts exactly where step i ended, and the last ends at the
-grid's last time, 0, where sigma = 0 and no noise is left.
+grid's last time, 0, where sigma = 0 and no noise is left. A solver that stays at some times for
+several steps says so by `stops(times)`: it repeats them, and takes steps from t to t.
 
     DDIM(eta)   xs = alpha_s x0 + sqrt(sigma_s^2 - w^2) eps + w z,                            (1)
                 w = eta sigma_s/sigma_t sqrt(beta)                Song et al. 2021, eq. 12, 16
@@ -15,6 +16,7 @@ grid's last time, 0, where sigma = 0 and no noise is left.
                 beta = sigma_t^2 - r^2 sigma_s^2,                                            (2)
                 mean = (r sigma_s^2 xt + alpha_s beta x0) / sigma_t^2,
                 variance = beta sigma_s^2/sigma_t^2 ("posterior") or beta ("upper")   Ho et al. 2020
+                or, "learned", between their logarithms          Nichol & Dhariwal 2021, eq. 15
 """
 
 import dataclasses
@@ -28,12 +30,19 @@ import numpy as np
 from genjax import core
 from genjax.samplers import grids
 
+VARIANCES = ("posterior", "upper", "learned")
+NOISY = ("eta", "churn", "variance", "corrections", "predictor")  # fields that say so, if not 0
+
 
 class Field(NamedTuple):
-  """See the module docstring."""
+  """See the module docstring.
+
+  fraction: of a learned variance: memory -> [N, *event], 0 for the posterior's, 1 for "upper".
+  """
 
   start: Callable[[jax.Array], Any]
   at: Callable[[jax.Array, jax.Array, Any], tuple[jax.Array, jax.Array, Any]]
+  fraction: Callable[[Any], jax.Array] | None = None
 
 
 class Memoryless:
@@ -65,15 +74,15 @@ class DDIM(Memoryless):
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Ancestral(Memoryless):
-  """Equation (2). variance: "posterior" (of x0 known) or "upper" (of x0 ~ N(0, I))."""
+  """Equation (2). variance: "posterior" (of x0 known), "upper" (of x0 ~ N(0, I)) or "learned"."""
 
   steps: core.Size = 1000
   variance: str = "posterior"
   grid: Any = grids.Uniform()
 
   def __post_init__(self):
-    if self.variance not in ("posterior", "upper"):
-      raise core.unknown("variance", self.variance, ("posterior", "upper"))
+    if self.variance not in VARIANCES:
+      raise core.unknown("variance", self.variance, VARIANCES)
 
   def step(self, field, process, xt, t, s, z, memory, history):
     (alpha_t, sigma_t), (alpha_s, sigma_s) = process.coefficients(t), process.coefficients(s)
@@ -81,14 +90,28 @@ class Ancestral(Memoryless):
     r = alpha_t / alpha_s
     beta = sigma_t**2 - (r * sigma_s) ** 2
     mean = (r * sigma_s**2 * xt + alpha_s * beta * x0) / sigma_t**2
-    variance = beta * (sigma_s**2 / sigma_t**2 if self.variance == "posterior" else s > 0)
-    return mean + jnp.sqrt(variance) * z, memory, history
+    share = sigma_s**2 / sigma_t**2  # of the posterior's variance in beta
+    if self.variance == "upper":
+      share = s > 0
+    elif self.variance == "learned":
+      share = share ** (1 - field.fraction(memory)) * (s > 0)
+    return mean + jnp.sqrt(beta * share) * z, memory, history
+
+
+def stochastic(solver) -> bool:
+  """Whether it draws noise on the way."""
+  noisy = (getattr(solver, name, 0) for name in NOISY)
+  return any(noisy)
 
 
 def times(solver, process) -> np.ndarray:
-  """[steps + 1] times of the solver's grid. UserError where the process has no such grid."""
+  """The solver's grid, from 1 to 0: [steps + 1] times, more if it stays at some.
+
+  UserError where the process has no such grid.
+  """
   with jax.ensure_compile_time_eval():
-    return np.asarray(solver.grid(process, solver.steps))
+    grid = np.asarray(solver.grid(process, solver.steps))
+  return solver.stops(grid) if hasattr(solver, "stops") else grid
 
 
 def integrate(solver, field, process, grid: np.ndarray, x: jax.Array, keys: jax.Array, frames: int):

@@ -106,6 +106,23 @@ class Checkpoints:
     meta = trees.pop("meta")
     return core.TrainState(opt_state=trees.pop("optimizer"), **trees, **meta)
 
+  def steps(self) -> list[int]:
+    """Those that are there, in order."""
+    return sorted(self.manager.all_steps()) if self.directory.is_dir() else []
+
+  def averages(self, like: core.TrainState, step: int) -> dict[str, core.Params]:
+    """state.ema of a step, and nothing else of it."""
+    wanted = jax.tree.map(_abstract, _items(like)["ema"])
+    args = ocp.args.Composite(ema=ocp.args.StandardRestore(wanted))
+    return self.manager.restore(step, args=args)["ema"]["tree"]
+
+  def groups(self) -> frozenset[str]:
+    """The parameter groups in the newest checkpoint; none if there is none."""
+    step = self.latest()
+    if step is None:
+      return frozenset()
+    return frozenset(self.manager.item_metadata(step)["params"].tree["tree"])
+
   def _check(self, step, wanted):
     """Orbax casts dtypes silently, and reports another shape by a traceback."""
     metadata = self.manager.item_metadata(step)

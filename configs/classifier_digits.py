@@ -1,0 +1,23 @@
+"""A classifier of noisy 8 x 8 digits, to guide diffusion by.
+
+python -m genjax.main --config=configs/classifier_digits.py
+"""
+
+from configs import base
+
+
+def get_config(arg=""):
+  config = base.get_config()
+  config.data = dict(name="digits")
+  config.model = dict(
+    name="classifier",
+    network=dict(name="cnn", widths=(32, 64), out=10, dropout=0.3),
+    process=dict(name="vp", beta_min=0.1, beta_max=20.0),
+  )
+  schedule = dict(name="warmup_cosine", warmup=100)
+  config.optim = dict(classifier=dict(name="adam", lr=1e-3, schedule=schedule))
+  config.ema = dict(ema=dict(decay=0.99))
+  config.eval_ema = "ema"
+  config.update(dict(steps=1500, batch=128, log_every=100, save_every=500, num=360))
+  config.metrics = ("accuracy",)
+  return base.variant(config, arg)

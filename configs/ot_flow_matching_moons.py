@@ -1,0 +1,27 @@
+"""Flow matching from eight Gaussians to two moons, coupled by optimal transport.
+
+python -m genjax.main --config=configs/ot_flow_matching_moons.py
+"""
+
+from configs import base
+
+
+def get_config(arg=""):
+  config = base.get_config()
+  config.data = dict(name="toy", kind="moons")
+  config.model = dict(
+    name="diffusion",
+    network=dict(name="mlp", widths=(128, 128, 128)),
+    process=dict(name="cond_ot"),
+    prediction="velocity",
+    source=dict(name="8gaussians"),
+    coupling=dict(name="ot"),
+    sampler=dict(name="euler", steps=4),
+  )
+  config.optim = dict(denoiser=dict(name="adam", lr=2e-3, schedule=dict(name="warmup_cosine")))
+  config.ema = dict(ema=dict(decay=0.995))
+  config.eval_ema = "ema"
+  config.update(dict(steps=5000, batch=256, sample_batch=500, samples=500, num=1000))
+  config.update(dict(log_every=500, sample_every=2000, save_every=2000))
+  config.metrics = ("w2",)
+  return base.variant(config, arg)

@@ -1,0 +1,46 @@
+"""Every process on two moons, seconds each.
+
+python -m genjax.main --config=configs/toys.py
+python -m genjax.main --config=configs/toys.py:edm
+"""
+
+from configs import base
+
+# name: (process, prediction, sampler)
+TOYS = {
+  "vp": (dict(), "eps", dict(name="dpm++", steps=20, grid=dict(name="log_snr"))),
+  "sub_vp": (dict(), "eps", dict(name="dpm++", steps=20, grid=dict(name="log_snr"))),
+  "ve": (dict(), "F", dict(name="heun", steps=20, grid=dict(name="karras"))),
+  "edm": (dict(), "F", dict(name="heun", steps=20, grid=dict(name="karras"))),
+  "ncsn": (dict(steps=50), "F", dict(name="annealed_langevin", steps=50)),
+  "cond_ot": (dict(), "velocity", dict(name="euler", steps=50)),
+  "cosine": (dict(), "velocity", dict(name="euler", steps=50)),
+  "polynomial": (dict(), "x0", dict(name="ddim", steps=50)),
+}
+
+
+def get_config(arg=""):
+  config = base.get_config()
+  config.data = dict(name="toy", kind="moons")
+  config.model = dict(
+    name="diffusion",
+    network=dict(name="mlp", widths=(256, 256, 256)),
+    probes=0,
+    terms=64,
+  )
+  config.optim = dict(denoiser=dict(name="adam", lr=2e-3, schedule=dict(name="warmup_cosine")))
+  config.ema = dict(ema=dict(decay=0.995))
+  config.eval_ema = "ema"
+  config.update(dict(steps=10_000, batch=256, sample_batch=500, samples=500, num=1000))
+  config.update(dict(log_every=500, sample_every=2000, save_every=2000))
+  config.metrics = ("w2", "likelihood")
+  variants = {name: lambda config, name=name: of(config, name) for name in TOYS}
+  return base.variant(of(config, "vp"), arg, **variants)
+
+
+def of(config, name):
+  """The process called `name`, as it is usually predicted and walked."""
+  process, prediction, sampler = TOYS[name]
+  config.model.update(dict(process=dict(name=name, **process), prediction=prediction))
+  config.model.sampler = sampler
+  return config

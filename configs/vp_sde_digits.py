@@ -1,0 +1,39 @@
+"""Variance-preserving SDE on 8 x 8 digits.
+
+python -m genjax.main --config=configs/vp_sde_digits.py
+"""
+
+from configs import base
+
+
+def get_config(arg=""):
+  config = base.get_config()
+  config.data = dict(name="digits")
+  config.model = dict(
+    name="diffusion",
+    network=dict(
+      name="unet", channels=(32, 64), layers=1, attention=(False, True), head_dim=16, dropout=0.1
+    ),
+    process=dict(name="vp", beta_min=0.1, beta_max=20.0),
+    sampler=dict(name="euler_maruyama", steps=200),
+    prediction="eps",
+    stratified=True,
+    terms=64,
+  )
+  schedule = dict(name="warmup_cosine", warmup=100)
+  config.optim = dict(denoiser=dict(name="adam", lr=2e-3, schedule=schedule, clip=1.0))
+  config.ema = dict(ema=dict(decay=0.999))
+  config.eval_ema = "ema"
+  config.update(dict(steps=4000, batch=64, log_every=200, sample_every=2000, save_every=1000))
+  config.update(dict(sample_batch=90, num=360))
+  config.metrics = ("likelihood", "fd", "legible", "nearest")
+  return base.variant(config, arg, smoke=smoke)
+
+
+def smoke(config):
+  """20 steps of a tiny network."""
+  config = base.smoke(config)
+  config.model.network.update(dict(channels=(8, 16), groups=4, head_dim=8))
+  config.model.sampler.steps = 5
+  config.model.update(dict(terms=4, flow_steps=4))
+  return config
