@@ -1,6 +1,9 @@
 """A classifier of noisy 8 x 8 digits, to guide diffusion by.
 
 python -m genjax.main --config=configs/classifier_digits.py
+
+Seed 0: 98.1 % of 360 clean test digits right; 45 s of training on 2 cores of an Intel Xeon that other
+work shared.
 """
 
 from configs import base

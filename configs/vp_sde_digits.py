@@ -1,6 +1,11 @@
 """Variance-preserving SDE on 8 x 8 digits.
 
 python -m genjax.main --config=configs/vp_sde_digits.py
+
+Seed 0, 1,257 training digits: at most 2.111 ± 0.011 bits per dimension along the probability flow
+(independent pixels: 2.432), Fréchet distance 1.08 in the features of net digits-7eebc8e7 (real ones
+0.95), 89 % legible (real ones 97 %). 12 min 19 s of training on 2 cores of an Intel Xeon that other
+work shared.
 """
 
 from configs import base

@@ -22,6 +22,7 @@ from genjax.training import sharding
 
 ROOT = pathlib.Path(__file__).parents[1]
 MOONS = "--config=configs/ddpm_moons.py:smoke"
+RING = "--config=configs/wgan_gp_ring.py:smoke"
 TINY = [
   "--config.model.network.widths=16,16",
   "--config.model.sampler.steps=5",
@@ -241,7 +242,7 @@ def test_modes_that_look(unbroken):
     ([MOONS, "--config.metrics=mode"], "unknown metric 'mode'; did you mean 'modes'"),
     ([MOONS, "--config.load.denoiser=runs/nothing:denoiser"], "--config=configs/nothing.py"),
     ([MOONS, "--config.metrics=fd"], "unknown feature net for data 'moons'"),
-    ([MOONS, "--config.metrics=likelihood"], "this model has none"),
+    ([RING, "--config.metrics=likelihood"], "this model has none"),
     ([MOONS, "--config.ema.ema.groups=critic"], "unknown group in ema 'critic'"),
     ([MOONS, "--config.batch", "8"], "unexpected argument '8'"),
     ([MOONS, "stray"], "unexpected argument 'stray'"),

@@ -163,14 +163,18 @@ PREDICTIONS = {
 def test_any_process_trains_and_draws(name):
   """The loss of a network that says nothing is the second moment of what it should say."""
   process, prediction = PREDICTIONS[name]
-  model = small_diffusion(prediction=prediction, process=process)
+  weighting = weightings.SNR() if prediction == "score" else weightings.Simple()  # else 1/sigma^2
+  model = small_diffusion(
+    prediction=prediction, process=process, weighting=weighting, stratified=True
+  )
   x = 0.5 * jax.random.normal(jax.random.key(1), (4000, 2))
   params, buffers = model.init(jax.random.key(0), {"x": x}, {})
   params["denoiser"] = jax.tree.map(jnp.zeros_like, params["denoiser"])
   loss, _ = model.loss(params, buffers, {"x": x}, jax.random.key(2), 0)
   t = process.snap((jnp.arange(4000) + 0.5) / 4000)
   a, b = gaussian.ROWS[prediction](process, t)
-  assert float(loss) == pytest.approx(float(jnp.mean(a**2 / 4 + b**2)), rel=0.15)
+  said = weighting(process, prediction, t) * (a**2 / 4 + b**2)
+  assert float(loss) == pytest.approx(float(jnp.mean(said)), rel=0.1)
   draws = model.sample(params, buffers, jax.random.split(jax.random.key(0), 8), {})
   assert np.all(np.isfinite(draws))
 
@@ -224,7 +228,10 @@ def test_importance_sampling_fills_its_memory_and_keeps_the_loss():
   params, buffers = model.init(jax.random.key(0), batch, {})
   assert int(buffers["times"]["seen"].sum()) == 0
   keys = jax.random.split(jax.random.key(2), 30)
-  mean = lambda buffers: np.mean([model.loss(params, buffers, batch, k, 0)[0] for k in keys])
+  losses = jax.jit(
+    jax.vmap(lambda key, buffers: model.loss(params, buffers, batch, key, 0)[0], (0, None))
+  )
+  mean = lambda buffers: float(jnp.mean(losses(keys, buffers)))
   uniform = mean(buffers)
   _, (buffers, _) = model.loss(params, buffers, batch, jax.random.key(9), 0)
   assert int(buffers["times"]["seen"].sum()) == 256

@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from scipy import integrate, stats
+from scipy import stats
 
 from genjax import core, registry
 from genjax.processes import chains, continuous, gaussian, learned, schedules, times, weightings
@@ -369,5 +369,5 @@ def test_importance_sampling_looks_where_the_loss_is_and_keeps_its_mean():
   t, scale = sampler(process, u, memory)
   assert float(jnp.mean(t > 0.95)) == pytest.approx(float(p[-1]), abs=0.01)
   assert float(jnp.mean(scale * loss(t))) == pytest.approx(float(jnp.mean(loss(uniform))), rel=0.02)
-  total, _ = integrate.quad(lambda u: float(sampler(process, jnp.float32(u), memory)[1]), 0, 1)
-  assert total == pytest.approx(1, abs=0.01)
+  _, scale = sampler(process, (jnp.arange(5000) + 0.5) / 5000, memory)
+  assert float(jnp.mean(scale)) == pytest.approx(1, abs=0.01)
