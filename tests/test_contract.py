@@ -19,7 +19,10 @@ ROOT = pathlib.Path(__file__).parents[1]
 FAKE = ["data.name=fake", "data.shape=4,4,1"]
 # name -> (configuration, overrides that make it tiny)
 MEMBERS = {
-  "guided": ("ddpm_mnist", ["model.network.channels=4,8", "data.shape=6,6,1"]),
+  "guided": (
+    "ddpm_mnist",
+    ["model.network.channels=4,8", "model.network.layers=1", "data.shape=6,6,1"],
+  ),
   "diffusion": ("ddpm_moons", ["model.network.widths=16,16", "model.sampler.steps=5"]),
   "flow": (
     "toys",
