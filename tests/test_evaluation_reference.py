@@ -67,3 +67,9 @@ def test_training_sees_the_valid_split_and_ends_with_the_test_split(tmp_path, mo
   assert seen[-1] == (20, "test")
   facts = json.loads((tmp_path / "run" / "eval.json").read_text())
   assert facts["split"] == "test" and facts["metrics"] == {"steps": 20}
+
+
+def test_raw_values_stand_beside_the_averages_where_they_differ():
+  values = {"fd/x": 3.0, "fd/x/real": 1.0, "fd/x/n": 500, "bits/uniform/exact/8-bit": 8.0}
+  raw = {**values, "fd/x": 4.0, "fd/x/real": 1.5}
+  assert metrics.beside(values, raw) == {"fd/x/raw": 4.0}

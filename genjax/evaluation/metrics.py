@@ -185,9 +185,10 @@ def measure(run: Any) -> reference.Metrics:
 
 
 def beside(values: reference.Metrics, raw: reference.Metrics) -> reference.Metrics:
-  """{"fd/NET/raw": what the parameters have without their average}."""
+  """{"fd/NET/raw": what the parameters have without their average}, where that is another value."""
   roles = ("/n", "/real", "/se")
-  return {f"{name}/raw": raw[name] for name in values if not name.endswith(roles)}
+  changed = (name for name in values if not name.endswith(roles) and raw[name] != values[name])
+  return {f"{name}/raw": raw[name] for name in changed}
 
 
 def check(names: Sequence[str], model: Any, data: sources.Dataset, num: int) -> None:
