@@ -2,6 +2,15 @@
 
 python -m genjax.main --config=configs/toys.py
 python -m genjax.main --config=configs/toys.py:edm
+
+Seed 0; 36 s of training each (ncsn: 63 s) on 2 cores of an Intel Xeon. Nats above the entropy of the
+distribution along the probability flow (exact trace, 1,000 test points, ± 0.025), and Wasserstein-2
+distance of as many samples (real ones 0.20):
+
+    vp      0.067  0.23      edm         0.040  0.22
+    sub_vp  0.068  0.24      cond_ot     0.055  0.23
+    ve      0.055  0.22      cosine      0.048  0.22
+    ncsn    0.074  0.16      polynomial  0.058  0.25
 """
 
 from configs import base
@@ -12,10 +21,14 @@ TOYS = {
   "sub_vp": (dict(), "eps", dict(name="dpm++", steps=20, grid=dict(name="log_snr"))),
   "ve": (dict(), "F", dict(name="heun", steps=20, grid=dict(name="karras"))),
   "edm": (dict(), "F", dict(name="heun", steps=20, grid=dict(name="karras"))),
-  "ncsn": (dict(steps=50), "F", dict(name="annealed_langevin", steps=50)),
+  "ncsn": (
+    dict(steps=50, sigma_min=0.02, sigma_max=10.0),
+    "F",
+    dict(name="annealed_langevin", steps=50),
+  ),
   "cond_ot": (dict(), "velocity", dict(name="euler", steps=50)),
   "cosine": (dict(), "velocity", dict(name="euler", steps=50)),
-  "polynomial": (dict(), "x0", dict(name="ddim", steps=50)),
+  "polynomial": (dict(), "v", dict(name="ddim", steps=50)),
 }
 
 
@@ -43,4 +56,6 @@ def of(config, name):
   process, prediction, sampler = TOYS[name]
   config.model.update(dict(process=dict(name=name, **process), prediction=prediction))
   config.model.sampler = sampler
+  if name == "edm":  # sigma is t: uniform times would hardly look at little noise
+    config.model.times = dict(name="log_normal", mean=-0.5, std=1.5)
   return config
