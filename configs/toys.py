@@ -3,9 +3,9 @@
 python -m genjax.main --config=configs/toys.py
 python -m genjax.main --config=configs/toys.py:edm
 
-Seed 0; 36 s of training each (ncsn: 63 s) on 2 cores of an Intel Xeon. Nats above the entropy of the
-distribution along the probability flow (exact trace, 1,000 test points, ± 0.025), and Wasserstein-2
-distance of as many samples (real ones 0.20):
+Seed 0; 36 s of training each (ncsn: 63 s) on 2 cores of an Intel Xeon. Nats above the entropy of
+the distribution along the probability flow (exact trace, 1,000 test points, ± 0.025), and
+Wasserstein-2 distance of as many samples (real ones 0.20):
 
     vp      0.067  0.23      edm         0.040  0.22
     sub_vp  0.068  0.24      cond_ot     0.055  0.23
