@@ -227,12 +227,16 @@ class Run:
 
 
 def restore(setup: Setup, workdir: pathlib.Path) -> core.TrainState:
-  """The newest checkpoint of a run directory, on every device.
+  """The newest checkpoint of a run directory, on every device."""
+  same_data(setup, workdir)
+  return newest(setup, checkpoints.Checkpoints(workdir))
+
+
+def newest(setup: Setup, saved: checkpoints.Checkpoints) -> core.TrainState:
+  """The newest of the checkpoints, on every device.
 
   Groups that it lacks, since the run was trained without what now guides it, come from config.load.
   """
-  same_data(setup, workdir)
-  saved = checkpoints.Checkpoints(workdir)
   like = setup.abstract(sharding.mesh())
   groups = saved.groups()
   extra = [group for group in setup.model.pretrained if groups and group not in groups]
@@ -286,6 +290,8 @@ def load(setup: Setup, over, groups: Iterable[str] | None = None) -> dict[str, t
   """
   wanted = setup.config["load"]
   wanted = {group: wanted[group] for group in (wanted if groups is None else groups)}
+  if not wanted:
+    return {}
   loaded = {group: load_group(where) for group, where in wanted.items()}
   given = {group: loaded[group] for group in setup.model.pretrained if group in loaded}
   params = setup.abstract(over, given).params

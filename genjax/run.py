@@ -97,7 +97,7 @@ def train(
   if start is None:
     state = setup.initial(over, restored.load(setup, over))
   else:
-    state = restored.restore(setup, workdir)
+    state = restored.newest(setup, saved)
     if int(state.halted) >= 0:
       raise core.UserError(f"{workdir} diverged at step {int(state.halted)}; start anew elsewhere")
   if int(state.step) >= config["steps"] and (workdir / "report.html").is_file():

@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from genjax.processes import continuous
 from genjax.samplers import grids, multistep, singlestep, solvers
 
 STD = 0.5
@@ -31,19 +32,6 @@ CASES = [(name, LONG, order) for name, (_, order) in SOLVERS.items()] + [
 ]
 
 
-class Exploding:
-  """alpha = 1, sigma = top t."""
-
-  def __init__(self, top, low):
-    self.top, self.least = top, low / top
-
-  def coefficients(self, t):
-    return jnp.ones_like(t), self.top * t
-
-  def time(self, lam):
-    return jnp.exp(-lam) / self.top
-
-
 @pytest.fixture(autouse=True)
 def double_precision():
   with jax.enable_x64(True):
@@ -59,16 +47,17 @@ def error(solver, process, steps):
     x0 = STD**2 / (STD**2 + sigma**2) * xt
     return x0, (xt - x0) / sigma, memory
 
-  field, x = solvers.Field(lambda x: (), at), jnp.full((1, 1), process.top)
+  field, x = solvers.Field(lambda x: (), at), jnp.full((1, 1), process.sigma_max)
   run = jax.jit(lambda x: solvers.integrate(solver, field, process, grid, x, KEYS, 1))
-  low = process.top * process.least
-  exact = process.top * np.sqrt((STD**2 + low**2) / (STD**2 + process.top**2))
+  low = process.sigma_min
+  exact = process.sigma_max * np.sqrt((STD**2 + low**2) / (STD**2 + process.sigma_max**2))
   return abs(float(run(x)[-1, 0, 0]) / exact - 1)
 
 
 @pytest.mark.parametrize(("name", "sigmas", "order"), CASES)
 def test_attained_order(name, sigmas, order):
-  process = Exploding(*sigmas)
+  high, low = sigmas
+  process = continuous.EDM(sigma_min=low, sigma_max=high)
   few, many = (error(SOLVERS[name][0], process, n) for n in (256, 512))
   assert np.log2(few / many) == pytest.approx(order, abs=0.1)
 

@@ -72,8 +72,8 @@ def floors(run: Any, n: int) -> reference.Metrics:
   return metrics
 
 
-def over(run: Any, program: Any, batch: dict[str, Any], key: jax.Array) -> dict[str, np.ndarray]:
-  """{part: [N]} of the examples of a batch, chunk by chunk; chunks differ in their key."""
+def over(run: Any, program: Any, batch: dict[str, Any], key: jax.Array) -> Any:
+  """The program's arrays [N] for the examples of a batch, chunk by chunk, which differ in key."""
   n, values = len(batch["x"]), []
   for i, start in enumerate(range(0, n, CHUNK)):
     rows = np.minimum(np.arange(start, start + CHUNK), n - 1)  # the last one again, cut off below

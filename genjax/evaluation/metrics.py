@@ -137,14 +137,16 @@ def flat(x: np.ndarray, spec: core.DataSpec) -> np.ndarray:
 def accuracy(run: Any) -> reference.Metrics:
   """Share of up to run.num held-out examples whose likeliest class is their own."""
   n = min(run.num, len(run.data.splits[run.split]["x"]))
-  batch, right = run.batch(run.split, n), []
-  program = jax.jit(run.model.classify)
-  for i in range(0, n, likelihoods.CHUNK):
-    rows = np.minimum(np.arange(i, i + likelihoods.CHUNK), n - 1)
-    log_p = program(run.params, run.buffers, jnp.asarray(batch["x"][rows]))
-    right.append(np.argmax(log_p, axis=1) == np.asarray(batch["label"])[rows])
+  batch = run.batch(run.split, n)
+
+  @jax.jit
+  def right(params, buffers, batch, key):
+    log_p = run.model.classify(params, buffers, batch["x"])
+    return jnp.argmax(log_p, axis=1) == batch["label"]
+
+  share = likelihoods.over(run, right, batch, run.key("accuracy")).mean()
   chance = np.bincount(batch["label"]).max() / n
-  return reference.rows({"accuracy": (np.concatenate(right)[:n].mean(), chance)}, n)
+  return reference.rows({"accuracy": (share, chance)}, n)
 
 
 def check_accuracy(model: Any, data: sources.Dataset) -> None:

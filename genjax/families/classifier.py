@@ -66,9 +66,8 @@ class Classifier:
 
   def logits(self, params, buffers, xt, t, **training):
     """(logits [B, classes] of xt at times t [B], buffers)."""
-    scaled = xt / core.expand(self.process.std(t), xt)
-    c_noise = self.process.c_noise(t)
-    return core.call(self.network, "classifier", params, buffers, scaled, c_noise, {}, **training)
+    seen = self.process.seen(xt, t)
+    return core.call(self.network, "classifier", params, buffers, *seen, {}, **training)
 
   def classify(self, params, buffers, x):
     """log p(label | x) [B, classes] of clean data."""

@@ -112,7 +112,7 @@ class Diffusion:
        "use 'c2ot' with network.conditional=True"),
       (self.guidance.needs_null and not (conditional and self.label_dropout),
        "guidance without a label needs network.conditional=True and label_dropout > 0"),
-      (isinstance(self.guidance, guidance.Classifier) and not conditional and not self.spec.classes,
+      (isinstance(self.guidance, guidance.Classifier) and not self.spec.classes,
        "classifier guidance needs data with labels"),
       (not self.guidance.consistent and type(self.sampler) is not solvers.DDIM,
        "guidance 'cfg++' renoises in its own way, which is that of sampler 'ddim' alone"),
@@ -285,8 +285,7 @@ class Diffusion:
 
   def _network(self, params, buffers, xt, t, cond, network=None, group="denoiser", **training):
     """(its answer at times t [B], the variance's fraction or None, buffers)."""
-    scaled = xt / core.expand(self.process.std(t), xt)
-    args = params, buffers, scaled, self.process.c_noise(t), cond
+    args = params, buffers, *self.process.seen(xt, t), cond
     out, buffers = core.call(network or self.network, group, *args, **training)
     if not self.learn_variance:
       return out, None, buffers
@@ -297,10 +296,8 @@ class Diffusion:
     """(xt, t) -> [N, classes] of the classifier that guides."""
 
     def logits(xt, t):
-      t = jnp.broadcast_to(t, len(xt))
-      scaled = xt / core.expand(self.process.std(t), xt)
-      c_noise = self.process.c_noise(t)
-      return core.call(network, "classifier", params, buffers, scaled, c_noise, {})[0]
+      seen = self.process.seen(xt, jnp.broadcast_to(t, len(xt)))
+      return core.call(network, "classifier", params, buffers, *seen, {})[0]
 
     return logits
 

@@ -26,7 +26,7 @@ import jax.numpy as jnp
 
 from genjax import core
 from genjax.families import diffusion
-from genjax.processes import gaussian, learned, weightings
+from genjax.processes import learned, weightings
 from genjax.samplers import grids, likelihood, solvers
 
 
@@ -97,11 +97,10 @@ class VDM(diffusion.Diffusion):
     x0 = batch["x"]
     u = self._uniform(t_key, len(x0))
     t, eps = self.process.snap(u), jax.random.normal(eps_key, x0.shape)
-    xt = gaussian.corrupt(self.process, x0, eps, t)
+    xt, target = self._example(x0, eps, t, eps_key)
     cond = self._drop(label_key, self._cond(batch))
     cond = self._guess(params, buffers, xt, t, cond, guess_key)
     out, _, buffers = self._network(params, buffers, xt, t, cond, train=True, key=dropout_key)
-    target = gaussian.project(self.process, self.prediction, x0, eps, t)
     error = jnp.sum((out - target) ** 2, range(1, x0.ndim))
     return -weightings.Likelihood()(self.process, self.prediction, t) * error, u, buffers
 

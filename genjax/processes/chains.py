@@ -44,10 +44,6 @@ class Chain(gaussian.Process):
   def visit(self, t: jax.Array) -> jax.Array:
     return jnp.clip(jnp.round(t * self.steps), 1, self.steps) / self.steps
 
-  def c_noise(self, t: jax.Array) -> jax.Array:
-    """The chain's index, 0 ... T - 1."""
-    return t * self.steps - 1
-
   def grid(self, steps: int) -> np.ndarray:
     """As even as the chain allows."""
     if steps > self.steps:
@@ -99,6 +95,10 @@ class DDPM(Chain):
 
     return tuple(value(row, f(angle)) for row, f in zip(self.table, (jnp.cos, jnp.sin)))
 
+  def c_noise(self, t: jax.Array) -> jax.Array:
+    """The chain's index, 0 ... T - 1."""
+    return t * self.steps - 1
+
   def time(self, lam: jax.Array) -> jax.Array:
     """The time at which log(alpha/sigma) is lam."""
     return jnp.interp(
@@ -134,7 +134,3 @@ class NCSN(Chain):
     relative = jnp.exp(-lam) / self.sigma_min
     above = 1 + jnp.log(jnp.maximum(relative, 1)) / self.ratio
     return jnp.where(relative < 1, relative, above) / self.steps
-
-  def c_noise(self, t: jax.Array) -> jax.Array:
-    """The index of the state, spread as widely as DDPM's."""
-    return 1000 * t

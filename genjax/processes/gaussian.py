@@ -100,6 +100,10 @@ class Process:
     """What the network sees of the time: about as wide a range as DDPM's 0 ... 999."""
     return 1000 * t
 
+  def seen(self, xt: jax.Array, t: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """What a network sees of xt [B, *event] and t [B]: (xt/std(xt), c_noise(t))."""
+    return xt / core.expand(self.std(t), xt), self.c_noise(t)
+
   def grid(self, steps: int) -> np.ndarray:
     """[steps + 1] even times from 1 to 0. UserError if the process has too few."""
     return np.linspace(1, 0, steps + 1)

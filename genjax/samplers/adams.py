@@ -36,7 +36,6 @@ import numpy as np
 from genjax import core
 from genjax.samplers import grids, multistep
 
-_NODES, _GAUSS = np.polynomial.legendre.leggauss(20)
 _BASHFORTH = np.array([55, -59, 37, -9]) / 24
 
 Order = Annotated[int, core.Bounds(1, 4)]
@@ -141,11 +140,7 @@ def _step(process, x0, eps, mean, t, s):
 
 def _weights(v, r, count):
   """w [k] of (2) for the times v [k] of which the first `count` exist; 0 for the others."""
-  i = jnp.arange(len(v))
-  there = i < jnp.maximum(count, 1)
-  v = jnp.where(there & jnp.isfinite(v), v, 0)
-  powers = jnp.where(there[:, None] & there, v ** i[:, None], jnp.eye(len(v), dtype=v.dtype))
-  nodes = jnp.asarray((_NODES + 1) / 2, v.dtype)  # on [0, 1]
+  nodes, i = jnp.asarray((multistep.NODES + 1) / 2, v.dtype), jnp.arange(len(v))  # on [0, 1]
   before = nodes ** jnp.maximum(i - 1, 0)[:, None]
-  moments = 1 - i * jnp.sum(jnp.asarray(_GAUSS / 2, v.dtype) * before * r(nodes), axis=1)
-  return jnp.linalg.solve(powers, jnp.where(there, moments, 0))
+  moments = 1 - i * jnp.sum(jnp.asarray(multistep.GAUSS / 2, v.dtype) * before * r(nodes), axis=1)
+  return multistep.solve(v, moments, count)

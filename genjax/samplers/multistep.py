@@ -36,7 +36,7 @@ import numpy as np
 from genjax import core
 from genjax.samplers import grids
 
-_NODES, _GAUSS = np.polynomial.legendre.leggauss(20)
+NODES, GAUSS = np.polynomial.legendre.leggauss(20)
 
 Order = Annotated[int, core.Bounds(1, 3)]
 
@@ -116,11 +116,15 @@ def _walk(process, xt, t, s, answers, order, eta, z):
 
 def _weights(v, h, count):
   """w [k] of (2) for the times v [k] of which the first `count` exist; 0 for the others."""
+  nodes, i = jnp.asarray((NODES + 1) / 2, v.dtype), jnp.arange(len(v))  # nodes on [0, 1]
+  moments = jnp.sum(GAUSS / 2 * h * jnp.exp(-h * (1 - nodes)) * nodes ** i[:, None], axis=1)
+  return solve(v, moments.astype(v.dtype).at[0].set(-jnp.expm1(-h)), count)
+
+
+def solve(v: jax.Array, moments: jax.Array, count: jax.Array) -> jax.Array:
+  """w [k] with sum_j w_j v_j^i = moments_i over the first `count` times v [k]; 0 for the others."""
   i = jnp.arange(len(v))
   there = i < jnp.maximum(count, 1)
   v = jnp.where(there & jnp.isfinite(v), v, 0)
   powers = jnp.where(there[:, None] & there, v ** i[:, None], jnp.eye(len(v), dtype=v.dtype))
-  nodes = jnp.asarray((_NODES + 1) / 2, v.dtype)  # on [0, 1]
-  moments = jnp.sum(_GAUSS / 2 * h * jnp.exp(-h * (1 - nodes)) * nodes ** i[:, None], axis=1)
-  moments = moments.astype(v.dtype).at[0].set(-jnp.expm1(-h))
   return jnp.linalg.solve(powers, jnp.where(there, moments, 0))

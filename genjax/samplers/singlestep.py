@@ -26,7 +26,6 @@ dpm++2s, as their rules have no limit there.
 import dataclasses
 from typing import Any
 
-import jax
 import jax.numpy as jnp
 
 from genjax import core
@@ -51,7 +50,7 @@ class Euler(solvers.Memoryless):
 
   def step(self, field, process, xt, t, s, z, memory, history):
     x0, eps, memory = field.at(xt, t, memory)
-    (_, _), (d_alpha, d_sigma) = _rates(process, t)
+    d_alpha, d_sigma = process.rates(t)
     return xt + (s - t) * (d_alpha * x0 + d_sigma * eps), memory, history
 
 
@@ -70,7 +69,7 @@ class EulerMaruyama(solvers.Memoryless):
 
   def step(self, field, process, xt, t, s, z, memory, history):
     x0, eps, memory = field.at(xt, t, memory)
-    (alpha, sigma), (d_alpha, d_sigma) = _rates(process, t)
+    (alpha, sigma), (d_alpha, d_sigma) = process.coefficients(t), process.rates(t)
     square = DIFFUSIONS[self.diffusion](alpha, sigma, d_alpha, d_sigma)
     half = jnp.where(alpha > 0, self.eta**2 * square / (2 * sigma), 0)  # nothing is known there
     noise = jnp.sqrt(2 * sigma * half * (t - s)) * (s > 0) * z
@@ -135,8 +134,3 @@ class Midpoint(solvers.Memoryless):
     ratio = sigma_s / sigma_t
     xs = ratio * xt + (alpha_s - ratio * alpha_t) * x0_m
     return jnp.where(last, alpha_s * x0 + sigma_s * eps, xs), memory, history
-
-
-def _rates(process, t):
-  """(alpha, sigma) and their derivatives at t."""
-  return jax.jvp(process.coefficients, (t,), (jnp.ones_like(t),))

@@ -18,7 +18,7 @@ for profiles of exponents a, b at steps s, t.
 """
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import jax
 import jax.numpy as jnp
@@ -26,7 +26,12 @@ import numpy as np
 
 from genjax import core
 
-PROFILES = ("constant", "warmup", "power")
+# name: (average, step) -> decay
+PROFILES: dict[str, Callable[["Average", jax.Array], jax.Array]] = {
+  "constant": lambda average, k: jnp.float32(average.decay),
+  "warmup": lambda average, k: jnp.minimum(average.decay, (1.0 + k) / (10.0 + k)),
+  "power": lambda average, k: (k / (k + 1.0)) ** (exponent(average.width) + 1),
+}
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -50,11 +55,7 @@ class Average:
 
   def __call__(self, step: jax.Array) -> jax.Array:
     """The decay at a step."""
-    if self.profile == "constant":
-      return jnp.float32(self.decay)
-    if self.profile == "warmup":
-      return jnp.minimum(self.decay, (1.0 + step) / (10.0 + step))
-    return (step / (step + 1.0)) ** (exponent(self.width) + 1)
+    return PROFILES[self.profile](self, step)
 
 
 def width(name: str) -> float:
