@@ -15,7 +15,7 @@ from typing import Any, get_type_hints
 
 from genjax import core, distributions
 from genjax.data import bars, digits, fake, folder, mnist, prepared, toys
-from genjax.families import classifier, diffusion, gan, mixture, rbm, vdm
+from genjax.families import classifier, dequantized, diffusion, gan, mixture, rbm, vdm
 from genjax.networks import cnn, mlp, unet
 from genjax.processes import chains, continuous, couplings, learned, schedules, times, weightings
 from genjax.samplers import (
@@ -33,6 +33,7 @@ from genjax.training import optimizers
 MODELS = {
   "diffusion": diffusion.Diffusion,
   "vdm": vdm.VDM,
+  "dequantized": dequantized.Dequantized,
   "wgan_gp": gan.WGANGP,
   "gaussian_mixture": mixture.GaussianMixture,
   "rbm": rbm.RBM,
@@ -83,6 +84,7 @@ TABLES = {
   "network": NETWORKS,
   "generator": NETWORKS,
   "critic": NETWORKS,
+  "dequantizer": NETWORKS,
   "process": PROCESSES,
   "noise": schedules.SCHEDULES,
   "weighting": weightings.WEIGHTINGS,

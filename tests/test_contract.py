@@ -39,6 +39,16 @@ MEMBERS = {
     ],
   ),
   "vdm": ("vdm_digits", [*FAKE, "model.network.name=mlp", "model.network.widths=16,16"]),
+  "dequantized": (
+    "dequantized_digits",
+    [
+      *FAKE,
+      "model.network.channels=4,8",
+      "model.network.groups=2",
+      "model.network.head_dim=4",
+      "model.sampler.name=ddim",
+    ],
+  ),
   "classifier": ("classifier_digits", [*FAKE, "model.network.widths=8,8"]),
   "wgan_gp": ("wgan_gp_ring", ["model.critic_steps=3"]),
   "gaussian_mixture": ("gmm_moons", ["model.components=3", "batch=64"]),

@@ -154,7 +154,26 @@ def test_bound_of_a_coin_is_its_entropy(name):
   )(x)
   entropy = -(up * np.log(up) + (1 - up) * np.log(1 - up))
   assert -np.mean(sum(parts.values())) == pytest.approx(entropy, abs=0.02)
-  assert abs(np.mean(parts["reconstruction"])) < 1e-3  # two levels are far apart
+  assert abs(np.mean(parts["reconstruction"])) < 3e-3  # levels are apart, see likelihood.CLEAR
+
+
+def test_bound_on_levels_does_not_pay_for_noise_that_hides_nothing():
+  """A network that errs only below a sixth of a level's width has an exact one's bound."""
+  exact = lambda xt, a, s: jnp.tanh(a * xt / s**2)
+  blind = lambda xt, a, s: jnp.where(s / a < 2 / 6 - 1e-4, 0.0, exact(xt, a, s))
+  x = jnp.array([[1.0], [-1.0]] * 50)
+  key = jax.random.key(0)
+  parts = [
+    likelihood.Bound().parts(field_of(PROCESSES["ve"], f), PROCESSES["ve"], x, key, PIXEL)
+    for f in (exact, blind)
+  ]
+  np.testing.assert_array_equal(*(p["diffusion"] for p in parts))
+  chain = PROCESSES["ncsn"]  # has its states, and pays
+  paid = [
+    np.mean(likelihood.Bound().parts(field_of(chain, f), chain, x, key, PIXEL)["diffusion"])
+    for f in (exact, blind)
+  ]
+  assert paid[1] < paid[0] - 100
 
 
 def test_states_of_a_chain_are_summed_exactly():

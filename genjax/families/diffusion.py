@@ -187,7 +187,7 @@ class Diffusion:
     return jnp.mean(scale * loss), (buffers, logs)
 
   def sample(self, params, buffers, keys, cond):
-    """keys [N] -> x [N, *event] in the data's range (if clipped)."""
+    """keys [N] -> x [N, *event], in the data's range if clipped and the solver ends in an x0."""
     return self.trajectory(params, buffers, keys, cond, 1)[-1]
 
   def trajectory(self, params, buffers, keys, cond, frames):
@@ -231,14 +231,18 @@ class Diffusion:
     """[B] nats, see likelihood.Flow; data on levels are dequantized."""
     noise, trace = jax.random.split(key)
     x, nats = likelihood.dequantize(batch["x"], noise, self.spec)
-    flow = likelihood.Flow(steps=self.flow_steps, probes=self.probes)
-    return flow.log_prob(self._believed(params, buffers, batch), self.process, x, trace) + nats
+    return self._flow(params, buffers, batch, x, trace) + nats
 
   def bound(self, params, buffers, batch, key):
     """{term: [B] nats}, see likelihood.Bound."""
     field = self._believed(params, buffers, batch)
     bound = likelihood.Bound(terms=self.terms)
     return bound.parts(field, self.process, batch["x"], key, self.spec)
+
+  def _flow(self, params, buffers, batch, x, key):
+    """The density at x [B, *event], [B] nats."""
+    flow = likelihood.Flow(steps=self.flow_steps, probes=self.probes)
+    return flow.log_prob(self._believed(params, buffers, batch), self.process, x, key)
 
   def _believed(self, params, buffers, batch):
     """The field without guidance or clipping."""

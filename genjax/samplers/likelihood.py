@@ -25,7 +25,9 @@ Bound (Kingma et al. 2021, arXiv:2107.00630, eq. 11 and 18; Ho et al. 2020, eq. 
 the last term estimated at `terms` stratified times (ln(phi) uniform, or k). Reconstruction is
 p(x_i | y_i), proportional over the levels to N(y_i; x_i cos(phi), sin(phi)^2), or for continuous
 data a Gaussian of width tan(phi). A step of a chain whose variance is the posterior's costs
-|x0 - x0_hat|^2 (snr_{k-1} - snr_k) / 2.
+|x0 - x0_hat|^2 (snr_{k-1} - snr_k) / 2. Data on levels of width w begin at tan(phi) = w/6, unless
+the process settles its own first noise (a chain, a learned schedule): (3) holds from any, there the
+levels can still be told apart (0.003 nats), and what a network errs on less noise is not paid.
 
 Dequantization: data on levels of width w get uniform noise before (2): by Jensen's inequality, the
 mean of log p(x + noise) + D ln w is a lower bound of log P(x). The bound (3) does not need it.
@@ -38,10 +40,11 @@ import jax.numpy as jnp
 import numpy as np
 
 from genjax import core
-from genjax.processes import chains, gaussian
+from genjax.processes import chains, gaussian, learned
 from genjax.samplers import solvers
 
 RHO = 4.0  # of the grid of (2)
+CLEAR = 1 / 6  # the noise that leaves levels apart, in their widths
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -103,26 +106,27 @@ class Bound:
   def parts(self, field, process, x: jax.Array, key: jax.Array, spec) -> dict[str, jax.Array]:
     """The three terms as nats of log-likelihood [B], each mostly negative: their sum bounds it."""
     at_data, along = jax.random.split(key)
+    first = _first(process, spec)
     term = self._state if isinstance(process, chains.Chain) else self._moment
 
     def one(i):
       u_key, eps_key = jax.random.split(jax.random.fold_in(along, i))
       u = (i + jax.random.uniform(u_key, (len(x),))) / self.terms
-      return term(field, process, x, u, jax.random.normal(eps_key, x.shape))
+      return term(field, process, x, u, jax.random.normal(eps_key, x.shape), first)
 
     diffusion = jnp.mean(jax.lax.map(one, jnp.arange(self.terms)), 0)
     return {**end_nats(process, x, at_data, spec), "diffusion": -diffusion}
 
-  def _moment(self, field, process, x, u, eps):
+  def _moment(self, field, process, x, u, eps, first):
     """The integrand for u uniform in [0, 1), ln(phi) being linear in it: [B]."""
-    first, last = _angles(process)
+    _, last = _angles(process)
     span = jnp.log(last / first)
     phi = first * jnp.exp(u * span)
     cos, sin = core.expand(jnp.cos(phi), x), core.expand(jnp.sin(phi), x)
     error = _v(field, process, phi, cos * x + sin * eps) - (cos * eps - sin * x)
     return span * phi * jnp.cos(phi) / jnp.sin(phi) * _total(error**2)
 
-  def _state(self, field, process, x, u, eps):
+  def _state(self, field, process, x, u, eps, _):
     """The same of a sum over the states 2 ... T."""
     last = process.steps - 1
     t = (jnp.minimum(jnp.floor(u * last), last - 1) + 2) / process.steps
@@ -134,7 +138,7 @@ class Bound:
 
 def end_nats(process, x, key, spec) -> dict[str, jax.Array]:
   """The first two terms of (3), [B] nats of log-likelihood: "prior" and "reconstruction"."""
-  first, last = _angles(process)
+  first, (_, last) = _first(process, spec), _angles(process)
   y = jnp.cos(first) * x + jnp.sin(first) * jax.random.normal(key, x.shape)
   std = process.std(1.0) / _norm(process, 1.0)
   mean, ratio = jnp.cos(last) * x / std, (jnp.sin(last) / std) ** 2
@@ -162,8 +166,21 @@ def dequantize(x: jax.Array, key: jax.Array, spec: core.DataSpec) -> tuple[jax.A
   """(x + uniform noise on its levels, nats to add to a density at it)."""
   if not spec.levels:
     return x, 0.0
-  width = (spec.range[1] - spec.range[0]) / (spec.levels - 1)
+  width = level_width(spec)
   return x + width * (jax.random.uniform(key, x.shape) - 0.5), x[0].size * np.log(width)
+
+
+def level_width(spec: core.DataSpec) -> float:
+  """From one of the data's levels to the next."""
+  return (spec.range[1] - spec.range[0]) / (spec.levels - 1)
+
+
+def _first(process, spec):
+  """phi at which (3) begins."""
+  least, _ = _angles(process)
+  if not spec.levels or isinstance(process, chains.Chain | learned.Learned):
+    return least
+  return jnp.maximum(least, np.arctan(CLEAR * level_width(spec)))
 
 
 def _angles(process):
