@@ -2,12 +2,13 @@
 
 import dataclasses
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
 from genjax import config, core, restored, run
-from genjax.training import averages
+from genjax.training import averages, sharding
 
 
 def weights(profile, steps):
@@ -28,6 +29,25 @@ def test_power_average_has_its_width(width):
   assert np.sqrt(np.sum(w * (t - mean) ** 2)) / 2000 == pytest.approx(width, rel=0.01)
   gamma = averages.exponent(width)
   np.testing.assert_allclose(w[200:], (gamma + 1) / 2000 * (t[200:] / 2000) ** gamma, rtol=0.1)
+
+
+def test_an_average_is_not_too_slow_for_a_short_run():
+  """After 20 steps (of no size) none of the random start is left, but by a constant decay."""
+  names = ("warmup", "power", "constant")
+  profiles = [f"ema.{n}.{k}" for n in names for k in (f"profile={n}", "decay=0.9999")]
+  overrides = ["model.network.widths=8,8", "metrics=", "data.n=200", "optim.denoiser.lr=1e-9"]
+  whole, _ = config.from_file("configs/ddpm_moons.py:smoke", [*overrides, *profiles])
+  setup, over = restored.assemble(whole), sharding.mesh()
+  step, state = setup.program(over).once, setup.initial(over, {})
+  state = state._replace(ema=jax.tree.map(lambda a: a + 1.0, state.ema))
+  batch = sharding.place(setup.pipeline.at(0), over)
+  for _ in range(20):
+    state, _ = step(state, batch, due=(0,))
+  leaf = lambda params: np.asarray(jax.tree.leaves(params["denoiser"])[0])
+  left = {name: float(np.mean(leaf(state.ema[name]) - leaf(state.params))) for name in names}
+  assert left["warmup"] == pytest.approx(0, abs=1e-5)
+  assert left["power"] == pytest.approx(0, abs=1e-5)
+  assert left["constant"] == pytest.approx(0.9999**20, abs=1e-5)
 
 
 def test_inner_products_are_integrals():
