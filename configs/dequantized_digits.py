@@ -1,4 +1,4 @@
-"""Variational dequantization of a variance-preserving SDE on 8 x 8 digits: a tighter likelihood.
+"""Variational dequantization of 8 x 8 digits: a tighter likelihood.
 
 python -m genjax.main --config=configs/dequantized_digits.py
 """

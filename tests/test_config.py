@@ -5,6 +5,7 @@ import json
 import pathlib
 import textwrap
 
+import jax
 import pytest
 
 from genjax import config, core, registry, restored
@@ -27,6 +28,27 @@ def test_docstring_opens_with_title_and_command(path):
   doc = path.read_text().split('"""')[1].splitlines()
   assert doc[0].endswith(".") and len(doc[0]) < 80
   assert f"--config=configs/{path.name}" in "\n".join(doc)
+
+
+@pytest.mark.parametrize(
+  "name, published",
+  [("ddpm_mnist", 35.7e6), ("edm_fashion_mnist", 55.7e6), ("flow_matching_mnist", 0)],
+)
+def test_full_variants_can_be_trained_and_have_the_papers_size(name, published):
+  """Traced, not run; the papers' networks have three channels and no labels."""
+  overrides = ["data.name=fake", "data.shape=28,28,1"]
+  whole, _ = config.from_file(f"{ROOT}/configs/{name}.py:full", overrides)
+  model, key = restored.assemble(whole).model, jax.random.key(0)
+  batch = {
+    "x": jax.ShapeDtypeStruct((8, 28, 28, 1), "float32"),
+    "label": jax.ShapeDtypeStruct((8,), "int32"),
+  }
+  params, buffers = jax.eval_shape(lambda batch: model.init(key, batch, {}), batch)
+  for objective in model.objectives:
+    loss = lambda *args, f=objective.loss: f(*args, key, 0)[0]
+    assert jax.eval_shape(loss, params, buffers, batch).shape == ()
+  if published:
+    assert sum(p.size for p in jax.tree.leaves(params)) == pytest.approx(published, rel=0.1)
 
 
 def test_defaults_are_written_in():

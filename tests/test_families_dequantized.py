@@ -13,7 +13,7 @@ from genjax import core
 from genjax.families import dequantized
 from genjax.networks import mlp
 from genjax.processes import continuous
-from genjax.samplers import solvers
+from tests import fields
 
 SPEC = core.DataSpec(shape=(2,), range=(-1.0, 1.0), levels=5)  # 1/2 apart
 NARROW = 0.15  # standard deviation of the density
@@ -24,13 +24,7 @@ class Normal(dequantized.Dequantized):
   """p = N(0, NARROW^2 I), by its exact denoiser."""
 
   def _believed(self, params, buffers, batch):
-    def at(xt, t, memory):
-      pair = self.process.coefficients(jnp.broadcast_to(t, len(xt)))
-      alpha, sigma = (core.expand(c, xt) for c in pair)
-      x0 = xt * alpha * NARROW**2 / ((alpha * NARROW) ** 2 + sigma**2)
-      return x0, (xt - alpha * x0) / sigma, memory
-
-    return solvers.Field(lambda x: (), at)
+    return fields.gaussian(self.process, 0.0, NARROW)
 
 
 @pytest.fixture(scope="module")

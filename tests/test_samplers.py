@@ -9,20 +9,10 @@ import pytest
 from genjax import core
 from genjax.processes import chains, continuous, gaussian, schedules
 from genjax.samplers import grids, multistep, singlestep, solvers
+from tests import fields
 
 PROCESS = chains.DDPM()
 COSINE = chains.DDPM(noise=schedules.Cosine(), steps=1000)
-
-
-def gaussian_field(process, mean, std):
-  """The exact posterior means E[x0 | xt], E[eps | xt] for data ~ N(mean, std^2)."""
-
-  def at(xt, t, memory):
-    alpha, sigma = process.coefficients(t)
-    x0 = mean + alpha * std**2 / (alpha**2 * std**2 + sigma**2) * (xt - alpha * mean)
-    return x0, (xt - alpha * x0) / sigma, memory
-
-  return solvers.Field(lambda x: (), at)
 
 
 def exact_flow(process, mean, std, x):
@@ -41,13 +31,13 @@ def run(solver, field, process, n=4096, seed=0, grid=None, x=None):
 @pytest.mark.parametrize("process", [PROCESS, COSINE], ids=["linear", "cosine"])
 def test_ddim_reaches_the_analytic_marginal(process):
   x = jnp.linspace(-2, 2, 9)[:, None]
-  out = run(solvers.DDIM(steps=1000), gaussian_field(process, 0.7, 0.4), process, n=9, x=x)
+  out = run(solvers.DDIM(steps=1000), fields.gaussian(process, 0.7, 0.4), process, n=9, x=x)
   np.testing.assert_allclose(out, exact_flow(process, 0.7, 0.4, x), atol=0.02)
 
 
 def test_ddim_converges_to_it_in_first_order():
   x = jnp.linspace(-2, 2, 9)[:, None]
-  field, exact = gaussian_field(COSINE, 0.7, 0.4), exact_flow(COSINE, 0.7, 0.4, x)
+  field, exact = fields.gaussian(COSINE, 0.7, 0.4), exact_flow(COSINE, 0.7, 0.4, x)
   errors = [
     np.abs(run(solvers.DDIM(steps=n), field, COSINE, n=9, x=x) - exact).max() for n in (25, 50, 100)
   ]
@@ -57,7 +47,7 @@ def test_ddim_converges_to_it_in_first_order():
 
 @pytest.mark.parametrize("steps", [1000, 20])
 def test_ddim_with_eta_one_is_ancestral_with_the_posterior_variance(steps):
-  field = gaussian_field(PROCESS, 0.7, 0.4)
+  field = fields.gaussian(PROCESS, 0.7, 0.4)
   a = run(solvers.DDIM(steps=steps, eta=1.0), field, PROCESS, n=64)
   b = run(solvers.Ancestral(steps=steps), field, PROCESS, n=64)
   chex.assert_trees_all_close(a, b, atol=2e-4)
@@ -92,7 +82,7 @@ STOCHASTIC = {
 
 @pytest.mark.parametrize("name", STOCHASTIC)
 def test_stochastic_samples_have_the_datas_moments(name):
-  x = np.asarray(run(STOCHASTIC[name], gaussian_field(PROCESS, 0.7, 0.4), PROCESS))
+  x = np.asarray(run(STOCHASTIC[name], fields.gaussian(PROCESS, 0.7, 0.4), PROCESS))
   assert x.mean() == pytest.approx(0.7, abs=0.03)
   assert x.std() == pytest.approx(0.4, abs=0.03)
 
@@ -102,7 +92,7 @@ def test_any_diffusion_coefficient_keeps_the_marginals(diffusion):
   """On a path that begins in pure noise, where the process' own coefficient is infinite."""
   flow = continuous.CondOT()
   solver = singlestep.EulerMaruyama(steps=300, diffusion=diffusion)
-  x = np.asarray(run(solver, gaussian_field(flow, 0.7, 0.4), flow))
+  x = np.asarray(run(solver, fields.gaussian(flow, 0.7, 0.4), flow))
   assert x.mean() == pytest.approx(0.7, abs=0.03)
   assert x.std() == pytest.approx(0.4, abs=0.03)
 
@@ -171,7 +161,7 @@ def test_grids_that_cannot_be_are_refused():
 
 
 def test_higher_orders_halve_the_error_at_equal_evaluations():
-  field, x = gaussian_field(PROCESS, 0.7, 0.4), jnp.linspace(-2, 2, 9)[:, None]
+  field, x = fields.gaussian(PROCESS, 0.7, 0.4), jnp.linspace(-2, 2, 9)[:, None]
   exact, grid = exact_flow(PROCESS, 0.7, 0.4, x), grids.LogSNR()
   error = lambda solver: np.abs(run(solver, field, PROCESS, n=9, x=x) - exact).max()
   first = error(solvers.DDIM(steps=24, grid=grid))
@@ -196,7 +186,7 @@ def test_each_step_starts_where_the_last_one_ended():
       jax.debug.callback(lambda t, s: seen.append((float(t), float(s))), t, s, ordered=True)
       return xt, memory, history
 
-  run(Spy(), gaussian_field(PROCESS, 0, 1), PROCESS, n=1)
+  run(Spy(), fields.gaussian(PROCESS, 0, 1), PROCESS, n=1)
   jax.effects_barrier()
   np.testing.assert_allclose(seen[0][0], 1)
   np.testing.assert_allclose([s for _, s in seen[:-1]], [t for t, _ in seen[1:]])
@@ -204,7 +194,7 @@ def test_each_step_starts_where_the_last_one_ended():
 
 
 def test_frames_are_the_states_on_the_way():
-  field, x = gaussian_field(PROCESS, 0.7, 0.4), jnp.ones((3, 1))
+  field, x = fields.gaussian(PROCESS, 0.7, 0.4), jnp.ones((3, 1))
   keys, grid = jax.random.split(jax.random.key(0), 3), PROCESS.grid(12)
   whole = solvers.integrate(solvers.DDIM(steps=12), field, PROCESS, grid, x, keys, 12)
   some = solvers.integrate(solvers.DDIM(steps=12), field, PROCESS, grid, x, keys, 4)

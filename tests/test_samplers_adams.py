@@ -12,6 +12,7 @@ from scipy import integrate
 from genjax import core
 from genjax.processes import chains, continuous, gaussian, schedules
 from genjax.samplers import adams, grids, solvers
+from tests import fields
 
 KEYS = jax.random.split(jax.random.key(0), 4)
 VP = continuous.VP()
@@ -38,15 +39,6 @@ def double_precision():
     yield
 
 
-def gaussian_field(process, mean, std):
-  def at(xt, t, memory):
-    alpha, sigma = process.coefficients(t)
-    x0 = mean + alpha * std**2 / (alpha**2 * std**2 + sigma**2) * (xt - alpha * mean)
-    return x0, (xt - alpha * x0) / sigma, memory
-
-  return solvers.Field(lambda x: (), at)
-
-
 def walk(solver, field, process, grid, x):
   run = jax.jit(lambda x: solvers.integrate(solver, field, process, grid, x, KEYS[: len(x)], 1))
   return np.asarray(run(x)[-1])
@@ -59,7 +51,7 @@ def error(solver, process, grid, std):
   """Relative, against the exact flow of N(0, std^2): x / std(xt) is constant along it."""
   alpha, sigma = (np.asarray(c, np.float64) for c in process.coefficients(jnp.asarray(grid)))
   exact = np.sqrt((alpha * std) ** 2 + sigma**2)
-  out = walk(solver, gaussian_field(process, 0.0, std), process, grid, jnp.full((1, 1), exact[0]))
+  out = walk(solver, fields.gaussian(process, 0.0, std), process, grid, jnp.full((1, 1), exact[0]))
   return abs(out[0, 0] / exact[-1] - 1)
 
 
@@ -298,7 +290,7 @@ def test_the_last_step_returns_x0(solver, process):
 def test_pure_noise_is_a_place_to_start_from(solver, process):
   x = jnp.linspace(-1, 1, 8).reshape(4, 2)
   grid = grids.Quadratic()(process, 40)
-  out = walk(solver, gaussian_field(process, 0.7, 0.4), process, grid, x)
+  out = walk(solver, fields.gaussian(process, 0.7, 0.4), process, grid, x)
   alpha, sigma = (np.float64(c) for c in process.coefficients(jnp.float32(1)))
   exact = 0.7 + 0.4 / np.sqrt((alpha * 0.4) ** 2 + sigma**2) * (np.asarray(x) - alpha * 0.7)
   np.testing.assert_allclose(out, exact, atol=0.01)

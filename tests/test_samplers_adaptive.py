@@ -14,6 +14,7 @@ from genjax import core
 from genjax.processes import chains, continuous
 from genjax.samplers import grids, solvers
 from genjax.samplers.adaptive import METHODS, Adaptive
+from tests import fields
 
 pytest.importorskip("diffrax")
 
@@ -33,26 +34,9 @@ PROCESSES = {
 }
 
 
-def gaussian_field(process):
-  """The exact field of N(MEAN, STD^2)."""
-
-  def at(xt, t, memory):
-    alpha, sigma = process.coefficients(t)
-    x0 = MEAN + alpha * STD**2 / (alpha**2 * STD**2 + sigma**2) * (xt - alpha * MEAN)
-    return x0, (xt - alpha * x0) / sigma, memory
-
-  return solvers.Field(lambda x: (), at)
-
-
 def mixture_field(process):
   """Data at -1 and 1: when one of them is chosen depends on where xt is."""
-
-  def at(xt, t, memory):
-    alpha, sigma = process.coefficients(t)
-    x0 = jnp.tanh(alpha / sigma**2 * xt)
-    return x0, (xt - alpha * x0) / sigma, memory
-
-  return solvers.Field(lambda x: (), at)
+  return fields.of(process, lambda xt, alpha, sigma: jnp.tanh(alpha / sigma**2 * xt))
 
 
 def watched(field, seen):
@@ -68,7 +52,7 @@ def watched(field, seen):
 def walk(solver, process, x, field=None, frames=1, grid=None):
   grid = solvers.times(solver, process) if grid is None else grid
   keys = jax.random.split(jax.random.key(0), len(x))
-  field = field or gaussian_field(process)
+  field = field or fields.gaussian(process, MEAN, STD)
   run = jax.jit(lambda x: solvers.integrate(solver, field, process, grid, x, keys, frames))
   out = np.asarray(run(x), np.float64)
   jax.effects_barrier()
@@ -111,7 +95,8 @@ def test_errors_are_as_small_as_asked_for_and_cost_evaluations(method):
     for tolerance in (1e-3, 1e-6):
       seen = []
       solver = Adaptive(rtol=tolerance, atol=tolerance, method=method)
-      out = walk(solver, VP, jnp.float64(x), watched(gaussian_field(VP), seen), grid=grid)[-1]
+      field = watched(fields.gaussian(VP, MEAN, STD), seen)
+      out = walk(solver, VP, jnp.float64(x), field, grid=grid)[-1]
       errors.append(np.abs(out - reference(x, 0.05)).max() / tolerance)
       counts.append(len(seen))
   assert max(errors) < 10

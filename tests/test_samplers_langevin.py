@@ -9,26 +9,16 @@ import pytest
 from genjax import core
 from genjax.processes import chains, continuous
 from genjax.samplers import langevin, solvers
+from tests import fields
 
 MEAN, STD = 0.7, 0.4
 VE = continuous.VE(sigma_min=0.01, sigma_max=5.0)
 
 
-def gaussian_field(process):
-  """The exact posterior means for data ~ N(MEAN, STD^2)."""
-
-  def at(xt, t, memory):
-    alpha, sigma = process.coefficients(t)
-    x0 = MEAN + alpha * STD**2 / (alpha**2 * STD**2 + sigma**2) * (xt - alpha * MEAN)
-    return x0, (xt - alpha * x0) / sigma, memory
-
-  return solvers.Field(lambda x: (), at)
-
-
 def walk(solver, process, x, grid=None, field=None, seed=0):
   grid = solvers.times(solver, process) if grid is None else grid
   keys = jax.random.split(jax.random.key(seed), len(x))
-  field = field or gaussian_field(process)
+  field = field or fields.gaussian(process, MEAN, STD)
   run = jax.jit(lambda x: solvers.integrate(solver, field, process, grid, x, keys, 1)[-1])
   return np.asarray(run(x), np.float64)
 
@@ -52,7 +42,7 @@ def test_a_stay_repeats_a_time():
 
 def one_step(solver, process, t, s, x, z):
   t, s = jnp.float32(t), jnp.float32(s)
-  out = solver.step(gaussian_field(process), process, x, t, s, z, (), ())[0]
+  out = solver.step(fields.gaussian(process, MEAN, STD), process, x, t, s, z, (), ())[0]
   return np.asarray(out, np.float64)
 
 

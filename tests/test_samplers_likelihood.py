@@ -8,7 +8,8 @@ from scipy import stats
 
 from genjax import core
 from genjax.processes import chains, continuous, schedules
-from genjax.samplers import likelihood, solvers
+from genjax.samplers import likelihood
+from tests import fields
 
 MEAN, STD = 0.7, 0.4
 PROCESSES = {
@@ -25,22 +26,6 @@ POINTS = core.DataSpec(shape=(2,))
 PIXEL = core.DataSpec(shape=(1,), range=(-1.0, 1.0), levels=2, kind="binary")
 
 
-def field_of(process, denoise):
-  """denoise: (xt, alpha, sigma) -> E[x0 | xt]."""
-
-  def at(xt, t, memory):
-    alpha, sigma = (core.expand(c, xt) for c in process.coefficients(jnp.asarray(t)))
-    x0 = denoise(xt, alpha, sigma)
-    return x0, (xt - alpha * x0) / sigma, memory
-
-  return solvers.Field(lambda x: (), at)
-
-
-def gaussian(xt, alpha, sigma):
-  gain = alpha * STD**2 / (alpha**2 * STD**2 + sigma**2)
-  return MEAN + gain * (xt - alpha * MEAN)
-
-
 def ends(process):
   """(alpha, sigma) of the least time and of t = 1."""
   return ([float(c) for c in process.coefficients(jnp.float32(t))] for t in (process.least, 1))
@@ -51,7 +36,7 @@ def ends(process):
 def test_flow_density_of_gaussian_data(name, probes):
   """The flow of a Gaussian is affine; a linear field has the same trace for every probe."""
   process, x = PROCESSES[name], jnp.linspace(-0.8, 1.9, 12).reshape(6, 2)
-  flow, field = likelihood.Flow(probes=probes, steps=48), field_of(process, gaussian)
+  flow, field = likelihood.Flow(probes=probes, steps=48), fields.gaussian(process, MEAN, STD)
   log_p = jax.jit(lambda x: flow.log_prob(field, process, x, jax.random.key(0)))(x)
   (alpha, sigma), (alpha_1, sigma_1) = ends(process)
   grown = np.hypot(alpha_1 * STD, sigma_1) / np.hypot(alpha * STD, sigma)
@@ -68,7 +53,7 @@ def test_flow_density_converges_in_fourth_order():
       + (xt * 0.04 * a / (s**2 + 0.04 * a**2))
     )  # modes at +-1, each of standard deviation 0.2
     value = lambda n: np.asarray(
-      likelihood.Flow(probes=0, steps=n).log_prob(field_of(process, two), process, x, None)
+      likelihood.Flow(probes=0, steps=n).log_prob(fields.of(process, two), process, x, None)
     )
     best = value(640)
     order = np.log2(np.abs(value(40) - best).max() / np.abs(value(80) - best).max())
@@ -80,7 +65,7 @@ def test_flow_density_converges_in_fourth_order():
 
 def test_hutchinsons_trace_is_unbiased():
   process, turn = continuous.VP(), jnp.array([[0.3, 0.8], [-0.1, 0.2]])
-  field = field_of(process, lambda xt, a, s: jnp.tanh(xt @ turn))
+  field = fields.of(process, lambda xt, a, s: jnp.tanh(xt @ turn))
   x = jnp.broadcast_to(jnp.array([0.4, -0.2]), (4000, 2))
   density = lambda probes: jax.jit(
     lambda x: likelihood.Flow(probes=probes, steps=12).log_prob(
@@ -95,9 +80,9 @@ def test_hutchinsons_trace_is_unbiased():
 
 def test_flow_density_is_differentiable():
   process, x = continuous.VP(), jnp.array([[0.2, 1.0]])
-  gain = lambda w: lambda xt, a, s: w * gaussian(xt, a, s)
+  gain = lambda w: lambda xt, a, s: w * fields.denoiser(MEAN, STD)(xt, a, s)
   log_p = lambda w: likelihood.Flow(steps=8).log_prob(
-    field_of(process, gain(w)), process, x, jax.random.key(0)
+    fields.of(process, gain(w)), process, x, jax.random.key(0)
   )[0]
   slope = (log_p(1.01) - log_p(0.99)) / 0.02
   assert float(jax.grad(log_p)(1.0)) == pytest.approx(float(slope), rel=1e-2)
@@ -111,7 +96,7 @@ def test_bound_of_the_exact_field_is_known(name):
   bound = likelihood.Bound(terms=32)
   parts = jax.jit(
     lambda x, shift: bound.parts(
-      field_of(process, lambda *args: gaussian(*args) + shift),
+      fields.of(process, lambda *args: fields.denoiser(MEAN, STD)(*args) + shift),
       process,
       x,
       jax.random.key(0),
@@ -149,7 +134,7 @@ def test_bound_of_a_coin_is_its_entropy(name):
   x = jnp.where(jnp.arange(20_000) < up * 20_000, 1.0, -1.0)[:, None]
   parts = jax.jit(
     lambda x: likelihood.Bound(terms=32).parts(
-      field_of(process, denoise), process, x, jax.random.key(0), PIXEL
+      fields.of(process, denoise), process, x, jax.random.key(0), PIXEL
     )
   )(x)
   entropy = -(up * np.log(up) + (1 - up) * np.log(1 - up))
@@ -164,13 +149,13 @@ def test_bound_on_levels_does_not_pay_for_noise_that_hides_nothing():
   x = jnp.array([[1.0], [-1.0]] * 50)
   key = jax.random.key(0)
   parts = [
-    likelihood.Bound().parts(field_of(PROCESSES["ve"], f), PROCESSES["ve"], x, key, PIXEL)
+    likelihood.Bound().parts(fields.of(PROCESSES["ve"], f), PROCESSES["ve"], x, key, PIXEL)
     for f in (exact, blind)
   ]
   np.testing.assert_array_equal(*(p["diffusion"] for p in parts))
   chain = PROCESSES["ncsn"]  # has its states, and pays
   paid = [
-    np.mean(likelihood.Bound().parts(field_of(chain, f), chain, x, key, PIXEL)["diffusion"])
+    np.mean(likelihood.Bound().parts(fields.of(chain, f), chain, x, key, PIXEL)["diffusion"])
     for f in (exact, blind)
   ]
   assert paid[1] < paid[0] - 100
@@ -180,7 +165,7 @@ def test_states_of_a_chain_are_summed_exactly():
   """As many terms as states, none twice: the sum over k of the weights of (3), by hand."""
   process = chains.DDPM(steps=12, noise=schedules.Linear(first=0.01, last=0.3))
   x = jnp.array([[0.3, -0.2]])
-  field = field_of(process, lambda xt, a, s: 0.0 * xt)  # x0_hat = 0: every |x0|^2 is known
+  field = fields.of(process, lambda xt, a, s: 0.0 * xt)  # x0_hat = 0: every |x0|^2 is known
   parts = likelihood.Bound(terms=11).parts(field, process, x, jax.random.key(0), POINTS)
   alpha, sigma = process.table[:, 1:]
   snr = (alpha / sigma) ** 2

@@ -10,6 +10,7 @@ from scipy import integrate, interpolate
 
 from genjax.processes import chains, continuous, gaussian, schedules
 from genjax.samplers import grids, multistep, singlestep, solvers
+from tests import fields
 
 KEYS = jax.random.split(jax.random.key(0), 4)
 
@@ -153,7 +154,7 @@ def three_m(factor, steps):
 
 def ours(steps):
   keys = KEYS[:1]
-  field = gaussian_field(LONG, 0.0, STD)
+  field = fields.gaussian(LONG, 0.0, STD)
   solver, grid = multistep.DPMSolver(order=3), stops(LONG, steps)
   run = jax.jit(lambda x: solvers.integrate(solver, field, LONG, grid, x, keys, 1))
   return run(jnp.ones((1, 1)))[-1, 0, 0]
@@ -176,17 +177,6 @@ def test_three_m_needs_the_factor_two():
 MEAN, WIDTH = 0.7, 0.4
 
 
-def gaussian_field(process, mean, std):
-  """The exact posterior means."""
-
-  def at(xt, t, memory):
-    alpha, sigma = process.coefficients(t)
-    x0 = mean + alpha * std**2 / ((alpha * std) ** 2 + sigma**2) * (xt - alpha * mean)
-    return x0, (xt - alpha * x0) / sigma, memory
-
-  return solvers.Field(lambda x: (), at)
-
-
 def exact_moments(process, t):
   alpha, sigma = (float(c) for c in process.coefficients(jnp.asarray(t)))
   return alpha * MEAN, np.hypot(alpha * WIDTH, sigma)
@@ -194,7 +184,7 @@ def exact_moments(process, t):
 
 def end_moments(solver, process, grid):
   """Of the end, from the exact marginal at the start."""
-  field, n = gaussian_field(process, MEAN, WIDTH), len(grid) - 1
+  field, n = fields.gaussian(process, MEAN, WIDTH), len(grid) - 1
   basis = jnp.zeros((n + 2, 1)).at[1].set(1)  # all zero, x = 1, then each z = 1
 
   def body(carry, inputs):
