@@ -10,5 +10,4 @@ def get_config(arg=""):
   config = ddpm_mnist.get_config(arg)
   config.model.weighting = dict(name="sigmoid")
   config.model.guidance = dict(name="classifier_free", scale=2.0, start=0.1, stop=0.9)
-  config.model.sampler = dict(name="unipc", steps=10)
   return config

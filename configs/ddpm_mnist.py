@@ -27,7 +27,7 @@ def get_config(arg=""):
       conditional=True,
     ),
     process=dict(name="ddpm", noise=dict(name="cosine"), steps=1000),
-    sampler=dict(name="ddim", steps=50, eta=1.0),
+    sampler=dict(name="unipc", steps=10),
     guidance=dict(name="classifier_free", scale=1.5),
     prediction="v",
     label_dropout=0.2,

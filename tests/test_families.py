@@ -130,14 +130,17 @@ LABELS = dict(
 )  # fmt: skip
 
 
+NOISY = dict(sampler=solvers.Ancestral())
+
+
 def test_diffusion_refuses_what_cannot_be():
   for kwargs, message in [
     (dict(prediction="mean"), "unknown prediction"),
     (dict(prediction="mu", process=continuous.VP()), "from state to state"),
     (dict(learn_variance=True, process=continuous.VP()), "steps of a chain"),
     (dict(sampler=solvers.Ancestral(variance="learned")), "learn_variance=True"),
-    (dict(source=distributions.EightGaussians()), "deterministic solver"),
-    (dict(reflow=True), "deterministic solver"),
+    (dict(source=distributions.EightGaussians(), **NOISY), "deterministic solver"),
+    (dict(reflow=True, **NOISY), "deterministic solver"),
     (dict(process=continuous.CondOT(bridge=1.0), prediction="v"), "prediction='velocity'"),
     (dict(guidance=guidance.Manifold(), **LABELS), "'ddim' alone"),
     (dict(coupling=couplings.OptimalTransport(), **LABELS), "use 'c2ot'"),

@@ -43,7 +43,7 @@ from genjax import core, distributions
 from genjax.networks import mlp
 from genjax.processes import chains, couplings, gaussian, weightings
 from genjax.processes import times as times_lib
-from genjax.samplers import guidance, likelihood, solvers
+from genjax.samplers import guidance, likelihood, multistep, solvers
 
 BINS = 8
 VARIATIONAL = 0.001  # lambda of Nichol & Dhariwal
@@ -69,7 +69,7 @@ class Diffusion:
   spec: core.DataSpec
   network: Any
   process: Any = chains.DDPM()
-  sampler: Any = solvers.Ancestral()
+  sampler: Any = multistep.UniPC(steps=10)
   guidance: Any = guidance.Unguided()
   prediction: str = "eps"
   weighting: Any = weightings.Simple()

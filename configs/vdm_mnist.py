@@ -1,0 +1,24 @@
+"""VDM on MNIST: likelihood of 256 grey levels, with a learned noise schedule.
+
+python -m genjax.main --config=configs/vdm_mnist.py
+"""
+
+from configs import ddpm_mnist
+
+
+def get_config(arg=""):
+  config = ddpm_mnist.get_config(arg)
+  config.model.name = "vdm"
+  config.model.network.update(dict(conditional=False, fourier=(7, 8), dropout=0.1))
+  config.model.process = dict(name="learned")
+  config.model.guidance = dict(name="none")
+  config.model.label_dropout = 0.0
+  config.model.sampler = dict(name="ancestral", steps=5 if arg == "smoke" else 250)
+  schedule = dict(name="constant")
+  config.optim.ends = dict(name="adam", lr=1e-2, schedule=schedule)
+  config.optim.schedule = dict(name="adam", lr=1e-2, schedule=schedule)
+  config.ema.ema.groups = ("denoiser",)
+  if arg != "smoke":
+    config.model.update(dict(flow_steps=16, terms=64))
+    config.update(dict(metrics=("likelihood", "fd", "legible"), num=200))
+  return config
