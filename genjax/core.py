@@ -176,16 +176,22 @@ def call(
   *args,
   train: bool = False,
   key: jax.Array | None = None,
+  method: str | None = None,
 ) -> tuple[Any, Buffers]:
   """Applies a group's module -> (output, buffers); with `train`, its collections are updated.
 
-  `key` feeds dropout. The module takes `train` as a keyword.
+  `key` feeds dropout. The module, or its `method`, takes `train` as a keyword.
   """
   own = buffers.get(group, {})
   rngs = {} if key is None else {"dropout": key}
   mutable = list(own) if train else []
   out, new = module.apply(
-    {"params": params[group], **own}, *args, train=train, rngs=rngs, mutable=mutable
+    {"params": params[group], **own},
+    *args,
+    train=train,
+    rngs=rngs,
+    mutable=mutable,
+    method=method,
   )
   return out, {**buffers, group: {**own, **new}} if new else buffers
 

@@ -15,9 +15,18 @@ from typing import Any, get_type_hints
 
 from genjax import core, distributions
 from genjax.data import bars, digits, fake, folder, mnist, prepared, toys
-from genjax.families import classifier, dequantized, diffusion, gan, mixture, rbm, vdm
-from genjax.networks import cnn, mlp, unet
-from genjax.processes import chains, continuous, couplings, learned, schedules, times, weightings
+from genjax.families import autoencoder, classifier, dequantized, diffusion, gan, mixture, rbm, vdm
+from genjax.networks import autoencoders, cnn, codes, mlp, unet
+from genjax.processes import (
+  chains,
+  continuous,
+  corruptions,
+  couplings,
+  learned,
+  schedules,
+  times,
+  weightings,
+)
 from genjax.samplers import (
   adams,
   adaptive,
@@ -38,6 +47,7 @@ MODELS = {
   "gaussian_mixture": mixture.GaussianMixture,
   "rbm": rbm.RBM,
   "classifier": classifier.Classifier,
+  "autoencoder": autoencoder.Autoencoder,
 }
 NETWORKS = {"mlp": mlp.MLP, "cnn": cnn.CNN, "unet": unet.UNet}
 SOURCES = {
@@ -87,6 +97,10 @@ TABLES = {
   "dequantizer": NETWORKS,
   "process": PROCESSES,
   "noise": schedules.SCHEDULES,
+  "codec": autoencoders.CODECS,
+  "corruption": corruptions.CORRUPTIONS,
+  "code": codes.CODES,
+  "penalty": autoencoder.PENALTIES,
   "weighting": weightings.WEIGHTINGS,
   "times": times.TIMES,
   "coupling": couplings.COUPLINGS,

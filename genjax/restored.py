@@ -92,6 +92,11 @@ class Setup:
 
     return jax.jit(draw, static_argnums=4, compiler_options=runtime.options())
 
+  @functools.cached_property
+  def again(self):
+    """model.reconstruct compiled once: (params, buffers, x) -> x."""
+    return jax.jit(self.model.reconstruct, compiler_options=runtime.options())
+
   def _inputs(self, root, index):
     """Sample i has a key of its own, and the label i modulo the number of classes."""
     keys = jax.vmap(jax.random.fold_in, (None, 0))(root, index)
@@ -194,6 +199,11 @@ class Run:
     """The first n samples of seed 0: "x" in stored units and the conditions it was drawn for."""
     parts = list(self.chunks(0, n))
     return {k: np.concatenate([p[k] for p in parts]) for k in parts[0]}
+
+  def reconstructions(self, n: int) -> tuple[np.ndarray, np.ndarray]:
+    """(the first n examples of run.split, what the model makes of them), in stored units."""
+    x = self.batch(self.split, n)["x"]
+    return self.stored(x), self.stored(_local(self.setup.again(self.params, self.buffers, x)))
 
   def chunks(self, seed: int, num: int) -> Iterator[dict[str, np.ndarray]]:
     """Samples 0 ... num - 1 of a seed, `sample_batch` at a time; those of `num` are kept."""

@@ -42,6 +42,8 @@ VIEW = (
   "model.guidance", "model.clip", "model.flow_steps", "model.probes", "model.terms",
 )  # fmt: skip
 SHARD = 10_000  # most samples in one file
+COLUMNS = 8
+PAIRS = 32  # held-out examples shown with their reconstructions
 FRAMES, FILMED = 24, 32  # of an animation, and the samples in it: noise makes large files
 INTERRUPTED = 75  # the exit code that says: run me again
 
@@ -112,6 +114,10 @@ def train(
     return INTERRUPTED
   if hasattr(run.model, "sample"):
     _generate(run, _folder(workdir, 0, config["samples"]), 0, config["samples"])
+  if hasattr(run.model, "reconstruct"):
+    picture = _pairs(run, run.reconstructions(PAIRS))
+    if console.main:
+      pictures.save_png(workdir / "generated" / "reconstructions" / "grid.png", picture)
   _evaluate(run, workdir, console)
   if console.main:
     console.say(f"report     {page.write(workdir)}")
@@ -137,14 +143,15 @@ def _fit(setup, state, over, workdir, saved, console, interrupt):
 
   def look(step, state):
     run = so_far(state)
-    x = run.samples(config["samples"])["x"]
+    samples = hasattr(run.model, "sample")
+    x = run.samples(config["samples"])["x"] if samples else run.reconstructions(PAIRS)
     if console.main:
-      path = workdir / "samples" / f"step_{step:08d}.png"
-      drawn.append(drawer.submit(lambda: pictures.save_png(path, _picture(run, x))))
+      path, picture = workdir / "samples" / f"step_{step:08d}.png", _picture if samples else _pairs
+      drawn.append(drawer.submit(lambda: pictures.save_png(path, picture(run, x))))
 
   hooks = (
     (config["save_every"], lambda step, state: saved.save(state)),
-    (config["sample_every"] if hasattr(setup.model, "sample") else 0, look),
+    (config["sample_every"] if visible(setup.model) else 0, look),
     (config["evaluate_every"], evaluate),
   )
   try:
@@ -222,6 +229,11 @@ def abilities(model: core.GenerativeModel) -> list[str]:
   return [n for n in names if hasattr(model, n)] + [
     f"log_prob[{name}: {likelihood.kind}]" for name, likelihood in likelihoods.items()
   ]
+
+
+def visible(model: core.GenerativeModel) -> bool:
+  """Whether there is something to look at: samples, or reconstructions."""
+  return hasattr(model, "sample") or hasattr(model, "reconstruct")
 
 
 def _resume(workdir, setup, saved) -> tuple[int | None, Mapping[str, Any]]:
@@ -352,7 +364,16 @@ def _picture(run, x: np.ndarray) -> np.ndarray:
   if run.spec.kind == "points":
     reference = run.data.splits["valid"]["x"][:1000]
     return pictures.scatter(x, reference, pictures.box(reference))
-  return pictures.grid(x, columns=8, levels=run.spec.levels)
+  return pictures.grid(x, columns=COLUMNS, levels=run.spec.levels)
+
+
+def _pairs(run, pairs: tuple[np.ndarray, np.ndarray]) -> np.ndarray:
+  """Examples and their reconstructions, both [N, *event] in stored units, below each other."""
+  if run.spec.kind == "points":
+    return pictures.scatter(pairs[1], pairs[0], pictures.box(pairs[0]))
+  rows = [np.split(x, range(COLUMNS, len(x), COLUMNS)) for x in pairs]
+  woven = np.concatenate([part for row in zip(*rows) for part in row])
+  return pictures.grid(woven, columns=COLUMNS, levels=run.spec.levels)
 
 
 def _strip(run, film: np.ndarray) -> np.ndarray:

@@ -17,7 +17,7 @@ from genjax.training import step as step_lib
 
 ROOT = pathlib.Path(__file__).parents[1]
 FAKE = ["data.name=fake", "data.shape=4,4,1"]
-# name -> (configuration, overrides that make it tiny)
+# name -> (configuration, of which ":smoke" is taken if it says no other; overrides to make it tiny)
 MEMBERS = {
   "guided": (
     "ddpm_mnist",
@@ -50,6 +50,11 @@ MEMBERS = {
     ],
   ),
   "classifier": ("classifier_digits", [*FAKE, "model.network.widths=8,8"]),
+  "autoencoder": ("autoencoder_fashion_mnist", [*FAKE, "model.codec.widths=8,4"]),
+  "greedy": (
+    "autoencoder_fashion_mnist:greedy",
+    [*FAKE, "model.codec.widths=8,4", "model.greedy=1", "steps=20", "batch=16"],
+  ),
   "wgan_gp": ("wgan_gp_ring", ["model.critic_steps=3"]),
   "gaussian_mixture": ("gmm_moons", ["model.components=3", "batch=64"]),
   "rbm": ("rbm_bars", ["model.hidden=5", "model.sweeps=10", "data.size=3"]),
@@ -57,8 +62,8 @@ MEMBERS = {
 
 
 def test_every_family_is_a_member():
-  path = lambda name: f"{ROOT}/configs/{name}.py"
-  families = {config.from_file(path(name))[0]["model"]["name"] for name, _ in MEMBERS.values()}
+  files = {f"{ROOT}/configs/{name.partition(':')[0]}.py" for name, _ in MEMBERS.values()}
+  families = {config.from_file(file)[0]["model"]["name"] for file in files}
   assert families == set(registry.MODELS)
 
 
@@ -71,7 +76,8 @@ class Member:
   """A family's tiny setup, its compiled step, and the states of its first steps."""
 
   def __init__(self, name, overrides):
-    path = f"{ROOT}/configs/{name}.py:smoke"
+    file, _, variant = name.partition(":")
+    path = f"{ROOT}/configs/{file}.py:{variant or 'smoke'}"
     self.config = config.from_file(path, [*overrides, "data.n=500"])[0]
     self.setup = restored.assemble(self.config)
     self.model, self.over = self.setup.model, sharding.mesh()
@@ -225,6 +231,22 @@ def test_trajectory_ends_in_the_sample(member):
   chex.assert_tree_all_finite(film)
   chex.assert_trees_all_close(film[-1], member.sample(*arguments), atol=1e-6)
   assert not np.array_equal(film[0], film[-1])
+
+
+def test_codes_and_back(member):
+  if not hasattr(member.model, "encode"):
+    pytest.skip("has no codes")
+  state, x = member.states[-1], member.batch(0)["x"]
+  code = jax.jit(member.model.encode)
+  z = code(state.params, state.buffers, x)
+  assert len(z) == len(x)
+  again = member.model.decode(state.params, state.buffers, z)
+  chex.assert_shape(again, x.shape)
+  chex.assert_tree_all_finite(again)
+  twice = member.model.reconstruct(state.params, state.buffers, x)
+  chex.assert_trees_all_close(again, twice, atol=1e-5)
+  other = code(state.params, state.buffers, x.at[1:].set(0.5))  # an example's code is its own
+  chex.assert_trees_all_close(z[0], other[0], atol=1e-5)
 
 
 def test_likelihoods_are_of_their_kinds(member):

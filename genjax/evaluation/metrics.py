@@ -18,6 +18,7 @@ that were not averaged. In the names, NET is the feature net with the hash of it
     nearest/median, nearest/copies           see `nearest`
     modes/..., w2/...                        points, see `toys`
     nats/..., bits/..., regret/..., part/... see `likelihoods`
+    mse                                      of reconstructions, see `reconstruction`
     accuracy                                 of a model that classifies; "/real" is that of always
                                              the commonest class
 """
@@ -31,7 +32,7 @@ import numpy as np
 
 from genjax import core
 from genjax.data import sources
-from genjax.evaluation import distances, features, likelihoods, reference, toys
+from genjax.evaluation import distances, features, likelihoods, reconstruction, reference, toys
 
 CONFIDENT = 0.9
 TRAINING = 60_000  # most training examples that `nearest` searches
@@ -165,6 +166,7 @@ METRICS = {
   "modes": toys.modes,
   "w2": toys.w2,
   "likelihood": likelihoods.likelihood,
+  "reconstruction": reconstruction.reconstruction,
   "accuracy": accuracy,
 }
 CHECKS = {
@@ -174,6 +176,7 @@ CHECKS = {
   "modes": toys.check_modes,
   "w2": toys.check_w2,
   "likelihood": likelihoods.check,
+  "reconstruction": reconstruction.check,
   "accuracy": check_accuracy,
 }
 

@@ -1,0 +1,115 @@
+"""The classical autoencoders on Fashion-MNIST.
+
+python -m genjax.main --config=configs/autoencoder_fashion_mnist.py
+python -m genjax.main --config=configs/autoencoder_fashion_mnist.py:tied
+
+Variants: stacked (the default), tied, greedy, convolutional, recurrent, denoising, sparse_l1,
+sparse_kl, contractive, topk, binary.
+"""
+
+from configs import base
+
+EPOCH = 55_000 // 32  # steps
+
+
+def get_config(arg=""):
+  config = base.get_config()
+  config.data = dict(name="fashion_mnist", range=(0.0, 1.0))
+  config.model = dict(name="autoencoder", codec=dict(name="dense", widths=(100, 30)))
+  config.model.code = dict(name="plain", activation="relu")
+  config.optim = dict(autoencoder=dict(name="nadam", lr=1e-3))
+  config.update(dict(steps=10 * EPOCH, batch=32, log_every=EPOCH // 2, num=5000))
+  config.update(dict(sample_every=5 * EPOCH, save_every=5 * EPOCH))
+  config.metrics = ("reconstruction",)
+  return base.variant(config, arg, **VARIANTS)
+
+
+def smoke(config):
+  """20 steps on random pictures."""
+  config = base.smoke(config)
+  config.data = dict(name="fake", shape=(12, 12, 1), range=(0.0, 1.0))
+  config.model.codec.widths = (16, 8)
+  return config
+
+
+def stacked(config):
+  """784-100-30 and back, 20 epochs."""
+  config.steps = 20 * EPOCH
+  return config
+
+
+def tied(config):
+  """The same with transposed kernels, 10 epochs."""
+  config.model.codec.tied = True
+  return config
+
+
+def greedy(config):
+  """Each layer 10 epochs alone, then 5 together."""
+  config.model.greedy = 10 * EPOCH
+  rule = config.optim.autoencoder
+  config.optim = dict(layer_0=rule, layer_1=rule)
+  config.steps = 25 * EPOCH
+  return config
+
+
+def convolutional(config):
+  """16, 32 and 64 channels to the mean of 30."""
+  config.model.codec = dict(name="convolutional", widths=(16, 32, 64), code=30)
+  config.model.code = dict(name="plain")
+  return config
+
+
+def recurrent(config):
+  """An LSTM of 100 units over the rows, one of 30 after it."""
+  config.model.codec = dict(name="recurrent", width=100, code=30)
+  config.model.code = dict(name="plain")
+  return config
+
+
+def denoising(config):
+  """Half of the pixels are missing."""
+  config.model.corruption = dict(name="mask", rate=0.5, scale=True)
+  return config
+
+
+def sparse_l1(config):
+  """300 entries that pay for being on."""
+  config.model.codec.widths = (100, 300)
+  config.model.code.activation = "sigmoid"
+  config.model.penalty = dict(name="l1", weight=1e-4)
+  return config
+
+
+def sparse_kl(config):
+  """300 entries that pay for being on more or less than a tenth of the time."""
+  config = sparse_l1(config)
+  config.model.penalty = dict(name="kl", rate=0.1, weight=5e-3 / 32)
+  return config
+
+
+def contractive(config):
+  """The code must not move with the picture."""
+  config.model.code.activation = "sigmoid"
+  config.model.penalty = dict(name="contractive", weight=1e-4)
+  return config
+
+
+def topk(config):
+  """300 entries of which 30 are not zero."""
+  config.model.codec.widths = (100, 300)
+  config.model.code = dict(name="topk", k=30)
+  return config
+
+
+def binary(config):
+  """16 bits."""
+  config.model.codec.widths = (100, 16)
+  config.model.code = dict(name="binary")
+  return config
+
+
+VARIANTS = {f.__name__: f for f in (
+  smoke, stacked, tied, greedy, convolutional, recurrent, denoising, sparse_l1, sparse_kl,
+  contractive, topk, binary,
+)}  # fmt: skip

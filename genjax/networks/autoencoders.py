@@ -1,0 +1,207 @@
+"""Networks to a code and back: dense, convolutional, recurrent.
+
+Each has `encode` x [B, *event] -> z [B, code] and `decode` z -> [B, *event or D]; both end in a
+linear map, so that whoever trains them chooses the code's activation and reads the answer as grey
+values or as logits. The three shapes are those of the deep autoencoders of Hinton & Salakhutdinov
+2006 (Science 313, 504), of Masci et al. 2011 (stacked convolutional), and of Srivastava et al. 2015
+(arXiv:1502.04681: a recurrent network reads the rows, another one writes them from the code).
+"""
+
+import math
+from typing import Any
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+from genjax import core
+from genjax.networks.mlp import ACTIVATIONS
+
+KERNEL = nn.initializers.glorot_uniform()
+
+
+class Layer(nn.Module):
+  """One dense layer and its way back: encode(x) = f(x W + b), decode(z) = g(z V + c).
+
+  size: of x, flattened; width: of z. activation: f; back: g; "" for none.
+  tied: V is the transpose of W, b and c remain two (Vincent et al. 2008).
+  """
+
+  size: core.Size
+  width: core.Size
+  activation: str = ""
+  back: str = ""
+  tied: bool = False
+  dtype: Any = jnp.float32
+
+  def setup(self):
+    self.kernel = self.param("kernel", KERNEL, (self.size, self.width))
+    self.bias = self.param("bias", nn.initializers.zeros, (self.width,))
+    self.back_bias = self.param("back_bias", nn.initializers.zeros, (self.size,))
+    if not self.tied:
+      self.back_kernel = self.param("back_kernel", KERNEL, (self.width, self.size))
+
+  def encode(self, x: jax.Array, train: bool = False) -> jax.Array:
+    return _activate(self.activation, self._dense(x.reshape(len(x), -1), self.kernel, self.bias))
+
+  def decode(self, z: jax.Array, train: bool = False) -> jax.Array:
+    kernel = self.kernel.T if self.tied else self.back_kernel
+    return _activate(self.back, self._dense(z, kernel, self.back_bias))
+
+  def __call__(self, x: jax.Array, train: bool = False) -> jax.Array:
+    return self.decode(self.encode(x))
+
+  def _dense(self, x, kernel, bias):
+    return jnp.dot(x.astype(self.dtype), kernel.astype(self.dtype)).astype(jnp.float32) + bias
+
+
+class Dense(nn.Module):
+  """A stack of `Layer`s, the code in the middle.
+
+  widths: of the hidden layers, the last being the code. activation: of the hidden layers.
+  tied: the way back has the transposed kernels.
+  """
+
+  widths: tuple[core.Size, ...] = (100, 30)
+  activation: str = "relu"
+  tied: bool = False
+  dtype: Any = jnp.float32
+  spec: core.DataSpec | None = None
+
+  def __post_init__(self):
+    super().__post_init__()
+    if not self.widths:
+      raise core.UserError("dense: widths=() has no code")
+    if self.activation not in ACTIVATIONS:
+      raise core.unknown("activation", self.activation, ACTIVATIONS)
+
+  def layers(self) -> tuple[Layer, ...]:
+    """From the data to the code; each can be trained alone."""
+    sizes = (math.prod(self.spec.shape), *self.widths)
+    last = len(self.widths) - 1
+    return tuple(
+      Layer(
+        size=sizes[i],
+        width=sizes[i + 1],
+        activation=self.activation if i < last else "",
+        back=self.activation if i else "",
+        tied=self.tied,
+        dtype=self.dtype,
+        parent=None,
+      )
+      for i in range(last + 1)
+    )
+
+  def setup(self):
+    self.stack = [layer.clone() for layer in self.layers()]
+
+  def encode(self, x: jax.Array, train: bool = False) -> jax.Array:
+    for layer in self.stack:
+      x = layer.encode(x)
+    return x
+
+  def decode(self, z: jax.Array, train: bool = False) -> jax.Array:
+    for layer in reversed(self.stack):
+      z = layer.decode(z)
+    return z
+
+  def __call__(self, x: jax.Array, train: bool = False) -> jax.Array:
+    return self.decode(self.encode(x))
+
+
+class Convolutional(nn.Module):
+  """3x3 convolutions with max pooling, the mean over pixels as code; the way back transposes them.
+
+  widths: channels of the levels, each half as high and wide as the one before.
+  code: size of the code. activation: of the hidden layers.
+  """
+
+  widths: tuple[core.Size, ...] = (16, 32, 64)
+  code: core.Size = 30
+  activation: str = "relu"
+  dtype: Any = jnp.float32
+  spec: core.DataSpec | None = None
+
+  def __post_init__(self):
+    super().__post_init__()
+    if self.activation not in ACTIVATIONS:
+      raise core.unknown("activation", self.activation, ACTIVATIONS)
+    if self.spec and len(self.spec.shape) != 3:
+      raise core.UserError(f"convolutional: needs images, not data of shape {self.spec.shape}")
+    if self.spec and min(self.spec.shape[:2]) < 2 ** len(self.widths):
+      raise core.UserError(
+        f"convolutional: {self.spec.shape[:2]} cannot be halved {len(self.widths)} times"
+      )
+
+  def setup(self):
+    conv = lambda width, name: nn.Conv(width, (3, 3), dtype=self.dtype, name=name)
+    self.down = [conv(width, f"down_{i}") for i, width in enumerate(self.widths)]
+    self.last = conv(self.code, "code")
+    height, width = self.sizes[-1]
+    self.first = nn.Dense(height * width * self.widths[0], dtype=self.dtype)
+    up = lambda width, name: nn.ConvTranspose(
+      width, (3, 3), (2, 2), padding="VALID", dtype=self.dtype, name=name
+    )
+    back = (*self.widths[-2::-1], self.spec.shape[-1])
+    self.up = [up(width, f"up_{i}") for i, width in enumerate(back)]
+
+  @property
+  def sizes(self) -> list[tuple[int, int]]:
+    """Height and width of each level, from the data's."""
+    height, width = self.spec.shape[:2]
+    return [(height >> i, width >> i) for i in range(len(self.widths) + 1)]
+
+  def encode(self, x: jax.Array, train: bool = False) -> jax.Array:
+    for conv in self.down:
+      x = nn.max_pool(_activate(self.activation, conv(x)), (2, 2), (2, 2))
+    return self.last(x).mean((1, 2)).astype(jnp.float32)
+
+  def decode(self, z: jax.Array, train: bool = False) -> jax.Array:
+    h = self.first(z).reshape(len(z), *self.sizes[-1], self.widths[0])
+    for i, (conv, (height, width)) in enumerate(zip(self.up, self.sizes[-2::-1])):
+      h = conv(_activate(self.activation, h) if i else h)[:, :height, :width]  # 2 n + 1, or 2 n
+    return h.astype(jnp.float32)
+
+  def __call__(self, x: jax.Array, train: bool = False) -> jax.Array:
+    return self.decode(self.encode(x))
+
+
+class Recurrent(nn.Module):
+  """Two LSTMs read the rows of a picture, top down; the last state is the code, repeated for each
+  row to an LSTM and a dense layer that write them.
+
+  width: of the outer LSTMs. code: of the inner one.
+  """
+
+  width: core.Size = 100
+  code: core.Size = 30
+  spec: core.DataSpec | None = None
+
+  def __post_init__(self):
+    super().__post_init__()
+    if self.spec and len(self.spec.shape) != 3:
+      raise core.UserError(f"recurrent: needs images, not data of shape {self.spec.shape}")
+
+  def setup(self):
+    self.reader = nn.RNN(nn.LSTMCell(self.width))
+    self.narrow = nn.RNN(nn.LSTMCell(self.code))
+    self.writer = nn.RNN(nn.LSTMCell(self.width))
+    self.row = nn.Dense(self.spec.shape[1] * self.spec.shape[2])
+
+  def encode(self, x: jax.Array, train: bool = False) -> jax.Array:
+    return self.narrow(self.reader(x.reshape(*x.shape[:2], -1)))[:, -1]
+
+  def decode(self, z: jax.Array, train: bool = False) -> jax.Array:
+    height = self.spec.shape[0]
+    h = self.writer(jnp.broadcast_to(z[:, None], (len(z), height, z.shape[-1])))
+    return self.row(h).reshape(len(z), *self.spec.shape)
+
+  def __call__(self, x: jax.Array, train: bool = False) -> jax.Array:
+    return self.decode(self.encode(x))
+
+
+CODECS = {"dense": Dense, "convolutional": Convolutional, "recurrent": Recurrent}
+
+
+def _activate(name, x):
+  return ACTIVATIONS[name](x) if name else x
