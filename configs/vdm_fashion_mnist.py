@@ -1,4 +1,4 @@
-"""VDM on Fashion-MNIST: likelihood of 256 grey levels, with a learned noise schedule.
+"""VDM on Fashion-MNIST: likelihood, with a learned noise schedule.
 
 python -m genjax.main --config=configs/vdm_fashion_mnist.py
 """

@@ -13,9 +13,20 @@ import dataclasses
 from collections.abc import Mapping
 from typing import Any, get_type_hints
 
-from genjax import core, distributions
+from genjax import core
 from genjax.data import bars, digits, fake, folder, mnist, prepared, toys
-from genjax.families import autoencoder, classifier, dequantized, diffusion, gan, mixture, rbm, vdm
+from genjax.distributions import heads, latents, sources
+from genjax.families import (
+  autoencoder,
+  classifier,
+  dequantized,
+  diffusion,
+  gan,
+  mixture,
+  rbm,
+  vae,
+  vdm,
+)
 from genjax.networks import autoencoders, cnn, codes, mlp, unet
 from genjax.processes import (
   chains,
@@ -48,8 +59,9 @@ MODELS = {
   "rbm": rbm.RBM,
   "classifier": classifier.Classifier,
   "autoencoder": autoencoder.Autoencoder,
+  "vae": vae.VAE,
 }
-NETWORKS = {"mlp": mlp.MLP, "cnn": cnn.CNN, "unet": unet.UNet}
+NETWORKS = {"mlp": mlp.MLP, "cnn": cnn.CNN, "deconv": cnn.Deconv, "unet": unet.UNet}
 SOURCES = {
   "mnist": mnist.Mnist,
   "fashion_mnist": mnist.FashionMnist,
@@ -97,6 +109,11 @@ TABLES = {
   "dequantizer": NETWORKS,
   "process": PROCESSES,
   "noise": schedules.SCHEDULES,
+  "encoder": NETWORKS,
+  "decoder": NETWORKS,
+  "latent": latents.LATENTS,
+  "head": heads.HEADS,
+  "aim": vae.AIMS,
   "codec": autoencoders.CODECS,
   "corruption": corruptions.CORRUPTIONS,
   "code": codes.CODES,
@@ -104,7 +121,7 @@ TABLES = {
   "weighting": weightings.WEIGHTINGS,
   "times": times.TIMES,
   "coupling": couplings.COUPLINGS,
-  "source": distributions.SOURCES,
+  "source": sources.SOURCES,
   "sampler": SOLVERS,
   "grid": grids.GRIDS,
   "guidance": guidance.GUIDANCE,

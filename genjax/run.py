@@ -40,6 +40,7 @@ RESUMABLE = (
 VIEW = (
   "sample_batch", "samples", "metrics", "num", "eval_ema", "load", "model.sampler",
   "model.guidance", "model.clip", "model.flow_steps", "model.probes", "model.terms",
+  "model.importance",
 )  # fmt: skip
 SHARD = 10_000  # most samples in one file
 COLUMNS = 8

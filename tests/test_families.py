@@ -11,8 +11,9 @@ import pytest
 import scipy.stats
 from sklearn import mixture as sklearn_mixture
 
-from genjax import core, distributions
+from genjax import core
 from genjax.data import bars, toys
+from genjax.distributions import sources
 from genjax.families import diffusion, gan, mixture, rbm
 from genjax.networks import mlp
 from genjax.processes import chains, continuous, couplings, gaussian, times, weightings
@@ -139,7 +140,7 @@ def test_diffusion_refuses_what_cannot_be():
     (dict(prediction="mu", process=continuous.VP()), "from state to state"),
     (dict(learn_variance=True, process=continuous.VP()), "steps of a chain"),
     (dict(sampler=solvers.Ancestral(variance="learned")), "learn_variance=True"),
-    (dict(source=distributions.EightGaussians(), **NOISY), "deterministic solver"),
+    (dict(source=sources.EightGaussians(), **NOISY), "deterministic solver"),
     (dict(reflow=True, **NOISY), "deterministic solver"),
     (dict(process=continuous.CondOT(bridge=1.0), prediction="v"), "prediction='velocity'"),
     (dict(guidance=guidance.Manifold(), **LABELS), "'ddim' alone"),
@@ -328,7 +329,7 @@ def test_self_conditioning_shows_the_network_its_last_x0():
 def test_another_source_is_where_samples_begin_and_noise_is_drawn():
   model = diffusion.Diffusion(
     spec=PLANE, network=mlp.MLP(widths=(16,)), process=continuous.CondOT(), prediction="velocity",
-    source=distributions.EightGaussians(), sampler=singlestep.Euler(steps=4),
+    source=sources.EightGaussians(), sampler=singlestep.Euler(steps=4),
   )  # fmt: skip
   params, buffers = model.init(jax.random.key(0), {"x": jnp.zeros((1, 2))}, {})
   params["denoiser"] = jax.tree.map(jnp.zeros_like, params["denoiser"])  # nothing moves

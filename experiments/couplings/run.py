@@ -34,7 +34,8 @@ import numpy as np
 import optax
 from scipy import optimize
 
-from genjax import core, distributions
+from genjax import core
+from genjax.distributions import sources
 from genjax.evaluation import distances
 from genjax.families import diffusion
 from genjax.networks import mlp
@@ -104,7 +105,7 @@ class Coupled(diffusion.Diffusion):
   sampler: Any = SOLVERS["adaptive"]
   prediction: str = "velocity"
   coupling: Any = Given()
-  source: Any = distributions.EightGaussians(std=0.1**0.25)  # as TorchCFM's code draws it
+  source: Any = sources.EightGaussians(std=0.1**0.25)  # as TorchCFM's code draws it
 
   @property
   def conditions(self):

@@ -39,7 +39,8 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from genjax import core, distributions
+from genjax import core
+from genjax.distributions import sources
 from genjax.networks import mlp
 from genjax.processes import chains, couplings, gaussian, weightings
 from genjax.processes import times as times_lib
@@ -75,7 +76,7 @@ class Diffusion:
   weighting: Any = weightings.Simple()
   times: Any = times_lib.Uniform()
   coupling: Any = couplings.Independent()
-  source: Any = distributions.Normal()
+  source: Any = sources.Normal()
   uncertainty: core.Count = 0
   learn_variance: bool = False
   self_condition: bool = False
@@ -98,7 +99,7 @@ class Diffusion:
     """(whether it is so, what to do about it)."""
     conditional, out = self.network.conditional, getattr(self.network, "out", 0)
     learned = getattr(self.sampler, "variance", "") == "learned"
-    normal, noisy = isinstance(self.source, distributions.Normal), solvers.stochastic(self.sampler)
+    normal, noisy = isinstance(self.source, sources.Normal), solvers.stochastic(self.sampler)
     bridge = getattr(self.process, "bridge", 0)
     return [
       (out and not self.learn_variance,
@@ -216,7 +217,7 @@ class Diffusion:
   @property
   def likelihoods(self) -> dict[str, core.Likelihood]:
     """Along the flow and by the bound; of x given its label where the network is conditional."""
-    if not isinstance(self.source, distributions.Normal):
+    if not isinstance(self.source, sources.Normal):
       return {}
     given = "-given-label" if self.network.conditional else ""
     exact = core.ESTIMATE if self.probes else core.EXACT

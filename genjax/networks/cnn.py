@@ -1,4 +1,4 @@
-"""A convolutional network from images to numbers: logits, codes, a critic's value."""
+"""Convolutional networks from images to numbers (logits, codes, a critic's value), and back."""
 
 from typing import Any
 
@@ -53,3 +53,50 @@ class CNN(nn.Module):
     h = jnp.concatenate([h.mean((1, 2)), h.reshape(len(h), -1)], axis=-1)
     h = nn.Dropout(self.dropout, deterministic=not train)(h)
     return nn.Dense(self.out, name="out")(h)
+
+
+class Deconv(nn.Module):
+  """net(z, t, cond, train): codes z [B, D] -> [B, H, W, out / (H W)] float32.
+
+  A dense layer onto a small grid; each level then doubles it by a transposed 3x3 convolution, after
+  group norm and silu; the last one ends at the data's height and width.
+
+  widths: channels of the levels, the coarsest first. groups: of the norms; divides all widths.
+  out: number of answers, of all pixels together. dtype: as in CNN. spec: the images.
+  """
+
+  out: core.Size = 1
+  widths: tuple[core.Size, ...] = (64, 64, 32)
+  groups: core.Size = 8
+  dtype: Any = jnp.float32
+  spec: core.DataSpec | None = None
+  conditional = False
+
+  def __post_init__(self):
+    super().__post_init__()
+    if self.spec and len(self.spec.shape) != 3:
+      raise core.UserError(f"deconv: makes images [H, W, C], not data of shape {self.spec.shape}")
+    if any(width % self.groups for width in self.widths):
+      raise core.UserError(f"deconv: groups={self.groups} must divide widths={self.widths}")
+
+  @nn.compact
+  def __call__(
+    self,
+    z: jax.Array,
+    t: jax.Array | None = None,
+    cond: dict[str, jax.Array] | None = None,
+    train: bool = False,
+  ) -> jax.Array:
+    height, width = self.spec.shape[:2]
+    sizes = [(-(-height // 2**i), -(-width // 2**i)) for i in range(len(self.widths))][::-1]
+    z = embeddings.beside(z, cond)
+    h = nn.Dense(sizes[0][0] * sizes[0][1] * self.widths[0], dtype=self.dtype, name="in")(z)
+    h = h.reshape(len(z), *sizes[0], self.widths[0])
+    for i, (features, (high, wide)) in enumerate(zip(self.widths[1:], sizes[1:])):
+      h = nn.silu(nn.GroupNorm(self.groups, dtype=jnp.float32, name=f"norm_{i}")(h))
+      up = nn.ConvTranspose(
+        features, (3, 3), (2, 2), padding="VALID", dtype=self.dtype, name=f"up_{i}"
+      )
+      h = up(h)[:, :high, :wide]  # of 2 n + 1
+    h = nn.silu(nn.GroupNorm(self.groups, dtype=jnp.float32, name="norm")(h))
+    return nn.Conv(self.out // (height * width), (3, 3), name="out")(h)

@@ -1,0 +1,405 @@
+"""Variational autoencoders (Kingma & Welling 2014, arXiv:1312.6114; Rezende et al. 2014).
+
+A latent z ~ p(z) makes x ~ p(x | z) through a decoder; an encoder gives q(z | x), and
+
+    log p(x) >= E_q log p(x | z) - KL(q(z | x) || p(z))            reconstruction - KL         (1)
+    log p(x) >= E log 1/K sum_k w_k,   w_k = p(x | z_k) p(z_k) / q(z_k | x),   z_k ~ q         (2)
+
+(Burda et al. 2016, arXiv:1509.00519), in nats per example: sums over dimensions and latents, means
+over the batch, so that no weight depends on either. What is minimised is the model's `aim`:
+
+    elbo         -reconstruction + beta KL; beta rises over `warmup` steps; a latent whose mean KL
+                 lies below `free_bits` nats pays no less than that
+                                                 Higgins et al. 2017; Kingma et al. 2016, eq. 13
+    total_correlation
+                 (1) with the KL split into mutual information, total correlation times beta and
+                 dimension-wise KL                       Chen et al. 2018, arXiv:1802.04942, eq. 2
+    factor       (1) + weight TC, its density ratio told by a discriminator of z from z whose
+                 dimensions were shuffled over the batch   Kim & Mnih 2018, arXiv:1802.05983, eq. 3
+    mmd          -reconstruction + kl KL + weight MMD(q(z), p(z)): InfoVAE; a Wasserstein
+                 autoencoder with kl = 0             Zhao et al. 2017, arXiv:1706.02262; Tolstikhin
+                                                     et al. 2018, arXiv:1711.01558
+    importance   minus (2); with `doubly`, the encoder's gradient is that of Tucker et al. 2019
+                 (arXiv:1810.04152, eq. 8), whose signal does not vanish as K grows
+
+p(x | z) is a head of distributions/heads.py, q and p(z) of distributions/latents.py; p(z) may also
+be the mean of q(z | u_k) over learnt pseudo-inputs u_k (VampPrior: Tomczak & Welling 2018,
+arXiv:1705.07120). Densities of data on levels are of x + uniform noise, and bound P(x).
+"""
+
+import dataclasses
+import functools
+import math
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from genjax import core
+from genjax.distributions import latents
+from genjax.networks import mlp
+
+Objectives = tuple[core.Objective, ...]
+
+
+class Pass(NamedTuple):
+  """One pass of a batch: what aims are made of.
+
+  q [B, outputs], z [B, *shape]; reconstruction [B] and kl [B, width or 1] in nats.
+  """
+
+  q: jax.Array
+  z: jax.Array
+  reconstruction: jax.Array
+  kl: jax.Array
+  buffers: core.Buffers
+
+  def logs(self) -> core.Metrics:
+    """Means over the batch; how many latents say something of x (mean KL above 0.01 nats)."""
+    return {
+      "reconstruction": jnp.mean(self.reconstruction),
+      "kl": jnp.mean(jnp.sum(self.kl, axis=-1)),
+      "active": jnp.sum(jnp.mean(self.kl, axis=0) > 0.01) * 1.0,
+    }
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Elbo:
+  """beta: weight of the KL; warmup: steps over which it rises; free_bits: nats of each latent."""
+
+  beta: core.NonNegative = 1.0
+  warmup: core.Count = 0
+  free_bits: core.NonNegative = 0.0
+
+  def objectives(self, model: "VAE") -> Objectives:
+    return (core.Objective("vae", model.trained, functools.partial(self.loss, model)),)
+
+  def loss(self, model, params, buffers, batch, key, step):
+    p = model.once(params, buffers, batch, key, train=True)
+    share = jnp.minimum((step + 1) / self.warmup, 1.0) if self.warmup else 1.0
+    paid = jnp.sum(jnp.maximum(jnp.mean(p.kl, axis=0), self.free_bits))
+    extra, logs = self.extra(model, params, p, jax.random.fold_in(key, 1))
+    value = share * self.beta * paid + extra - jnp.mean(p.reconstruction)
+    return value, (p.buffers, p.logs() | logs)
+
+  def extra(self, model, params, p: Pass, key) -> tuple[jax.Array, core.Metrics]:
+    """What an aim adds to (1), and its logs."""
+    return jnp.zeros(()), {}
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class TotalCorrelation(Elbo):
+  """weight: beta of the total correlation, less the 1 that the KL has; examples: of the training
+  split, by which q(z) is estimated from a batch (the paper's eq. S5)."""
+
+  weight: core.NonNegative = 5.0
+  examples: core.Size = 50_000
+
+  def extra(self, model, params, p, key):
+    pairs = model.latent.log_prob(p.q[None], p.z[:, None])  # [B of z, B of q, width]
+    size = math.log(len(p.z) * self.examples)
+    joint = jax.nn.logsumexp(jnp.sum(pairs, axis=-1), axis=1) - size
+    apart = jnp.sum(jax.nn.logsumexp(pairs, axis=1) - size, axis=-1)
+    correlation = jnp.mean(joint - apart)
+    return self.weight * correlation, {"total_correlation": correlation}
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Factor(Elbo):
+  """weight: gamma; discriminator: network of z, one logit."""
+
+  weight: core.NonNegative = 10.0
+  network: Any = mlp.MLP(widths=(256, 256), activation="leaky_relu")
+
+  def objectives(self, model):
+    own = functools.partial(self.discriminate, model)
+    return (*super().objectives(model), core.Objective("discriminator", ("discriminator",), own))
+
+  def extra(self, model, params, p, key):
+    ratio = jnp.mean(self.logit(params, p.z))
+    return self.weight * ratio, {"total_correlation": ratio}
+
+  def discriminate(self, model, params, buffers, batch, key, step):
+    """Cross-entropy of z against z whose dimensions come from different examples."""
+    p = model.once(params, buffers, batch, key)
+    keys = jax.random.split(jax.random.fold_in(key, 2), p.z.shape[1])
+    mixed = jax.vmap(jax.random.permutation, (0, 1), 1)(keys, p.z)
+    real, fake = self.logit(params, p.z), self.logit(params, mixed)
+    return jnp.mean(jax.nn.softplus(-real) + jax.nn.softplus(fake)) / 2, (buffers, {})
+
+  def logit(self, params, z):
+    return core.call(self.network.clone(out=1), "discriminator", params, {}, z)[0][:, 0]
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class MMD(Elbo):
+  """weight: of the maximum mean discrepancy; beta: of the KL, 0 for a Wasserstein autoencoder."""
+
+  beta: core.NonNegative = 0.0
+  weight: core.NonNegative = 10.0
+
+  def extra(self, model, params, p, key):
+    noise = model.latent.sample(key, model.latent.prior((len(p.z),)))
+    value = mmd(p.z, noise)
+    return self.weight * value, {"mmd": value}
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Importance:
+  """Equation (2). samples: K; doubly: for the encoder by Tucker et al. (2019)."""
+
+  samples: core.Size = 5
+  doubly: bool = False
+
+  def objectives(self, model):
+    if not self.doubly:
+      return (core.Objective("vae", model.trained, functools.partial(self.loss, model)),)
+    rest = tuple(group for group in model.trained if group != "encoder")
+    return (
+      core.Objective("decoder", rest, functools.partial(self.loss, model)),
+      core.Objective("encoder", ("encoder",), functools.partial(self.squared, model)),
+    )
+
+  def loss(self, model, params, buffers, batch, key, step):
+    log_w, buffers = model.weights(params, buffers, batch, key, self.samples, train=True)
+    bound = jnp.mean(jax.nn.logsumexp(log_w, axis=0)) - math.log(self.samples)
+    return -bound, (buffers, {"elbo": jnp.mean(log_w)})
+
+  def squared(self, model, params, buffers, batch, key, step):
+    """Its gradient by the encoder, through z alone, is that of (2); its value is not."""
+    log_w, buffers = model.weights(
+      params, buffers, batch, key, self.samples, train=True, through_z=True
+    )
+    share = jax.lax.stop_gradient(jax.nn.softmax(log_w, axis=0))
+    return -jnp.mean(jnp.sum(share**2 * log_w, axis=0)), (buffers, {})
+
+
+AIMS = {
+  "elbo": Elbo,
+  "total_correlation": TotalCorrelation,
+  "factor": Factor,
+  "mmd": MMD,
+  "importance": Importance,
+}
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class VAE:
+  """Groups "encoder" and "decoder"; "prior" with pseudo_inputs, "discriminator" of aim "factor".
+
+  encoder: module (x, None, cond) -> numbers of q; decoder: (z, None, cond) -> numbers of the head;
+    how many is set here, whatever their `out`.
+  latent: an entry of latents.py; head: of heads.py; aim: of AIMS.
+  pseudo_inputs: u_k of the VampPrior, 0 for the latent's own prior.
+  importance: K of the likelihood "importance". noise: whether samples are drawn from p(x | z), or
+    are its mean.
+  Raises UserError for what does not fit together.
+  """
+
+  spec: core.DataSpec
+  encoder: Any
+  decoder: Any
+  latent: Any = latents.Gaussian()
+  head: Any
+  aim: Any = Elbo()
+  pseudo_inputs: core.Count = 0
+  importance: core.Size = 100
+  noise: bool = False
+  pretrained = ()
+
+  def __post_init__(self):
+    aim, plain = self.aim, type(self.latent) in (latents.Gaussian, latents.Laplace)
+    for wrong, why in [
+      (self.conditional and not self.spec.classes, "conditional=True needs data with labels"),
+      (isinstance(aim, TotalCorrelation | Factor) and not plain,
+       "aim: dimensions are told apart for latent 'gaussian' or 'laplace' only"),
+      (isinstance(aim, MMD) and self.pseudo_inputs,
+       "aim 'mmd' compares with the latent's own prior; use pseudo_inputs=0"),
+      (isinstance(aim, Importance) and isinstance(self.latent, latents.Categorical),
+       "aim 'importance': soft choices have no density; use latent 'gaussian'"),
+      (isinstance(aim, Importance) and aim.doubly and self.pseudo_inputs,
+       "aim.doubly: the prior must not depend on the encoder; use pseudo_inputs=0"),
+      (self.pseudo_inputs and isinstance(self.latent, latents.Categorical),
+       "pseudo_inputs: soft choices have no density; use latent 'gaussian'"),
+    ]:  # fmt: skip
+      if wrong:
+        raise core.UserError(why)
+
+  @property
+  def conditional(self) -> bool:
+    return getattr(self.encoder, "conditional", False) or getattr(
+      self.decoder, "conditional", False
+    )
+
+  @property
+  def conditions(self) -> tuple[str, ...]:
+    return ("label",) if self.conditional else ()
+
+  @property
+  def trained(self) -> tuple[str, ...]:
+    """The groups of the bound."""
+    return ("encoder", "decoder", *["prior"] * bool(self.pseudo_inputs))
+
+  @property
+  def objectives(self) -> Objectives:
+    return self.aim.objectives(self)
+
+  @functools.cached_property
+  def modules(self) -> dict[str, Any]:
+    """Encoder and decoder, with as many answers as are needed."""
+    out = math.prod(self.spec.shape) * self.head.size
+    return {
+      "encoder": self.encoder.clone(out=self.latent.outputs),
+      "decoder": self.decoder.clone(out=out),
+    }
+
+  def init(self, key, batch, loaded):
+    x, z = batch["x"], jnp.zeros((len(batch["x"]), *self.latent.shape))
+    keys = dict(zip(("encoder", "decoder", "discriminator", "prior"), jax.random.split(key, 4)))
+    new = {"encoder": (self.modules["encoder"], x), "decoder": (self.modules["decoder"], z)}
+    params, buffers = {}, {}
+    for group, (module, seen) in new.items():
+      args = module, keys[group], seen, None, self._cond(batch)
+      params[group], buffers[group] = loaded.get(group) or core.init(*args)
+    if isinstance(self.aim, Factor):
+      own = loaded.get("discriminator") or core.init(
+        self.aim.network.clone(out=1), keys["discriminator"], z
+      )
+      params["discriminator"], buffers["discriminator"] = own
+    if self.pseudo_inputs:
+      pick = jax.random.randint(keys["prior"], (self.pseudo_inputs,), 0, len(x))
+      noisy = x[pick] + 0.1 * jax.random.normal(keys["prior"], (self.pseudo_inputs, *x.shape[1:]))
+      params["prior"], buffers["prior"] = loaded.get("prior") or ({"inputs": noisy}, {})
+    return params, buffers
+
+  def refresh(self, params, buffers, batch, key, step):
+    return params, buffers, {}
+
+  def once(self, params, buffers, batch, key, train=False) -> Pass:
+    """One z for each example."""
+    noise, z_key, *keys = jax.random.split(key, 4)
+    (x, nats), cond = self._stored(batch["x"], noise), self._cond(batch)
+    q, buffers = self._encode(params, buffers, x, cond, train=train, key=keys[0])
+    z = self.latent.sample(z_key, q, soft=train)
+    out, buffers = self._decode(params, buffers, z, cond, train=train, key=keys[1])
+    kl = self.latent.kl(q)
+    if self.pseudo_inputs:
+      own = jnp.sum(self.latent.log_prob(q, z), axis=-1)
+      kl = (own - self.log_prior(params, buffers, z))[:, None]
+    return Pass(q, z, _total(self.head.log_prob(out, x)) + nats, kl, buffers)
+
+  def weights(self, params, buffers, batch, key, samples, train=False, through_z=False):
+    """(log w_k [K, B] of (2), buffers); through_z: q's density is not differentiated by q."""
+    noise, z_key, *keys = jax.random.split(key, 4)
+    (x, nats), cond = self._stored(batch["x"], noise), self._cond(batch)
+    q, buffers = self._encode(params, buffers, x, cond, train=train, key=keys[0])
+    z = jax.vmap(lambda k: self.latent.sample(k, q))(jax.random.split(z_key, samples))
+    flat = z.reshape(-1, *self.latent.shape)
+    many = jax.tree.map(lambda a: jnp.tile(a, (samples, *[1] * (a.ndim - 1))), cond)
+    out, buffers = self._decode(params, buffers, flat, many, train=train, key=keys[1])
+    density = jax.lax.stop_gradient(q) if through_z else q
+    own = jnp.sum(self.latent.log_prob(density, z), axis=-1)
+    given = self.head.log_prob(out.reshape(samples, len(x), *out.shape[1:]), x)
+    likely = jnp.sum(given.reshape(samples, len(x), -1), axis=-1)
+    prior = self.log_prior(params, buffers, flat).reshape(samples, len(x))
+    return likely + nats + prior - own, buffers
+
+  def log_prior(self, params, buffers, z):
+    """log p(z) [B] of z [B, *shape]."""
+    if not self.pseudo_inputs:
+      prior = self.latent.prior((len(z),))
+      return jnp.sum(self.latent.log_prob(prior, z), axis=-1)
+    q, _ = self._encode(params, buffers, params["prior"]["inputs"], {})
+    each = jnp.sum(self.latent.log_prob(q, z[:, None]), axis=-1)  # [B, K]
+    return jax.nn.logsumexp(each, axis=1) - math.log(self.pseudo_inputs)
+
+  def sample(self, params, buffers, keys, cond):
+    """keys [N] -> x [N, *event]."""
+    z_keys, x_keys = jnp.unstack(jax.vmap(jax.random.split)(keys), axis=1)
+    z = jax.vmap(self.latent.sample)(z_keys, self._prior(params, buffers, keys))
+    out, _ = self._decode(params, buffers, z, cond)
+    return jax.vmap(self.head.sample)(x_keys, out) if self.noise else self.head.mean(out)
+
+  def _prior(self, params, buffers, keys):
+    """What z is drawn from, [N, outputs]."""
+    if not self.pseudo_inputs:
+      return self.latent.prior((len(keys),))
+    q, _ = self._encode(params, buffers, params["prior"]["inputs"], {})
+    pick = lambda key: jax.random.randint(jax.random.fold_in(key, 1), (), 0, self.pseudo_inputs)
+    return q[jax.vmap(pick)(keys)]
+
+  @property
+  def likelihoods(self) -> dict[str, core.Likelihood]:
+    given = "-given-label" if self.conditional else ""
+    total = lambda *args: sum(self.parts(*args).values())
+    return {
+      f"elbo{given}": core.Likelihood(core.LOWER_BOUND, total, self.parts),
+      f"importance-{self.importance}{given}": core.Likelihood(core.LOWER_BOUND, self.estimate),
+    }
+
+  def parts(self, params, buffers, batch, key):
+    """The two terms of (1), nats [B] each; their sum bounds log p(x)."""
+    p = self.once(params, buffers, batch, key)
+    return {"reconstruction": p.reconstruction, "kl": -jnp.sum(p.kl, axis=-1)}
+
+  def estimate(self, params, buffers, batch, key):
+    """(2) with K = importance, nats [B]; one sample after the other, so memory does not grow."""
+
+    def add(total, key):
+      log_w, _ = self.weights(params, buffers, batch, key, 1)
+      return jnp.logaddexp(total, log_w[0]), None
+
+    start = jnp.full(len(batch["x"]), -jnp.inf)
+    total, _ = jax.lax.scan(add, start, jax.random.split(key, self.importance))
+    return total - math.log(self.importance)
+
+  def encode(self, params, buffers, x, cond=None):
+    """x [N, *event] -> the z [N, *shape] that stands for it."""
+    return self.latent.mean(self._encode(params, buffers, x, cond or {})[0])
+
+  def decode(self, params, buffers, z, cond=None):
+    """z [N, *shape] -> the mean of x [N, *event]."""
+    return self.head.mean(self._decode(params, buffers, z, cond or {})[0])
+
+  def reconstruct(self, params, buffers, x, cond=None):
+    """x [N, *event] there and back."""
+    return self.decode(params, buffers, self.encode(params, buffers, x, cond), cond)
+
+  def _encode(self, params, buffers, x, cond, **training):
+    args = self.modules["encoder"], "encoder", params, buffers, x, None, cond
+    return core.call(*args, **training)
+
+  def _decode(self, params, buffers, z, cond, **training):
+    args = self.modules["decoder"], "decoder", params, buffers, z, None, cond
+    out, buffers = core.call(*args, **training)
+    return out.reshape(len(z), *self.spec.shape, self.head.size), buffers
+
+  def _stored(self, x, key):
+    """(x, nats): dequantized where the head is a density of data on levels."""
+    if not (self.head.density and self.spec.levels):
+      return x, 0.0
+    width = (self.spec.range[1] - self.spec.range[0]) / (self.spec.levels - 1)
+    noise = jax.random.uniform(key, x.shape) - 0.5
+    return x + width * noise, x[0].size * math.log(width)
+
+  def _cond(self, batch):
+    return {name: batch[name] for name in self.conditions}
+
+
+def mmd(x: jax.Array, y: jax.Array) -> jax.Array:
+  """Unbiased estimate of the squared maximum mean discrepancy of two batches [B, D], by the sum of
+  inverse multiquadratic kernels C / (C + |x - y|^2), C = 2 D s (Tolstikhin et al., appendix B)."""
+
+  def kernel(a, b):
+    square = jnp.sum((a[:, None] - b[None]) ** 2, axis=-1)
+    scales = 2 * x.shape[1] * jnp.array([0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0])[:, None, None]
+    return jnp.sum(scales / (scales + square), axis=0)
+
+  n = len(x)
+  apart = lambda k: (jnp.sum(k) - jnp.trace(k)) / (n * (n - 1))
+  return apart(kernel(x, x)) + apart(kernel(y, y)) - 2 * jnp.mean(kernel(x, y))
+
+
+def _total(a):
+  """Sum over an example's dimensions: [B, *event] -> [B]."""
+  return jnp.sum(a.reshape(len(a), -1), axis=1)
