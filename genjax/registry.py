@@ -7,6 +7,8 @@ the same way. Classes declare what only the run knows and the registry passes it
     spec: core.DataSpec      what the data looks like
     total_steps: int         how many steps the run trains
     dtype: str               the compute dtype of networks, "float32" or "bfloat16"
+
+A class may tell what is nested in it something else, by `given(field, fields before it, given)`.
 """
 
 import dataclasses
@@ -22,6 +24,7 @@ from genjax.families import (
   dequantized,
   diffusion,
   gan,
+  latent,
   mixture,
   rbm,
   vae,
@@ -60,6 +63,7 @@ MODELS = {
   "classifier": classifier.Classifier,
   "autoencoder": autoencoder.Autoencoder,
   "vae": vae.VAE,
+  "latent": latent.Latent,
 }
 NETWORKS = {"mlp": mlp.MLP, "cnn": cnn.CNN, "deconv": cnn.Deconv, "unet": unet.UNet}
 SOURCES = {
@@ -109,6 +113,8 @@ TABLES = {
   "dequantizer": NETWORKS,
   "process": PROCESSES,
   "noise": schedules.SCHEDULES,
+  "stage": MODELS,
+  "prior": MODELS,
   "encoder": NETWORKS,
   "decoder": NETWORKS,
   "latent": latents.LATENTS,
@@ -158,7 +164,10 @@ def build(field: str, spec: Mapping[str, Any], given: Mapping[str, Any], path: s
   """
   path = path or field
   cls = lookup(field, spec["name"])
-  own = {key: _build_value(key, value, given, path) for key, value in spec.items() if key != "name"}
+  nested = getattr(cls, "given", lambda key, own, given: given)
+  place, own = {key: i for i, key in enumerate(fields(cls))}, {}
+  for key in sorted(spec.keys() - {"name"}, key=lambda key: place.get(key, -1)):
+    own[key] = _build_value(key, spec[key], nested(key, own, given), path)
   declared = {f.name for f in dataclasses.fields(cls)}
   own |= {key: value for key, value in given.items() if key in declared}
   try:

@@ -33,6 +33,7 @@ import jax
 import jax.numpy as jnp
 
 from genjax import core
+from genjax.families import latent
 from genjax.networks import autoencoders, codes
 from genjax.processes import corruptions
 
@@ -153,6 +154,9 @@ class Autoencoder:
       own = loaded.get(group) or core.init(stage, jax.random.fold_in(key, i), h)
       params[group], buffers[group] = own
       h = self._up(params, buffers, h, i)[0]
+    first = self.groups[0]
+    if "codes" not in buffers[first]:
+      buffers[first] = {**buffers[first], "codes": latent.no_moments(h.shape)}
     return params, buffers
 
   def refresh(self, params, buffers, batch, key, step):
@@ -168,6 +172,8 @@ class Autoencoder:
     error = jnp.mean(LOSSES[self.loss](out, x, limits))
     encode = lambda x: self._encode(params, buffers, x)[0]
     penalty = self.penalty(encode, x, z)
+    own = buffers[self.groups[0]]
+    buffers = {**buffers, self.groups[0]: {**own, "codes": latent.see(own["codes"], z)}}
     return error + penalty, (buffers, {"error": error, "penalty": penalty})
 
   def layer_loss(self, i, params, buffers, batch, key, step):

@@ -37,6 +37,7 @@ import jax.numpy as jnp
 
 from genjax import core
 from genjax.distributions import latents
+from genjax.families import latent
 from genjax.networks import mlp
 
 Objectives = tuple[core.Objective, ...]
@@ -261,6 +262,8 @@ class VAE:
     for group, (module, seen) in new.items():
       args = module, keys[group], seen, None, self._cond(batch)
       params[group], buffers[group] = loaded.get(group) or core.init(*args)
+    if "codes" not in buffers["encoder"]:
+      buffers["encoder"] = {**buffers["encoder"], "codes": latent.no_moments(z.shape)}
     if isinstance(self.aim, Factor):
       own = loaded.get("discriminator") or core.init(
         self.aim.network.clone(out=1), keys["discriminator"], z
@@ -281,6 +284,8 @@ class VAE:
     (x, nats), cond = self._stored(batch["x"], noise), self._cond(batch)
     q, buffers = self._encode(params, buffers, x, cond, train=train, key=keys[0])
     z = self.latent.sample(z_key, q, soft=train)
+    if train:
+      buffers = _seen(buffers, z)
     out, buffers = self._decode(params, buffers, z, cond, train=train, key=keys[1])
     kl = self.latent.kl(q)
     if self.pseudo_inputs:
@@ -295,6 +300,8 @@ class VAE:
     q, buffers = self._encode(params, buffers, x, cond, train=train, key=keys[0])
     z = jax.vmap(lambda k: self.latent.sample(k, q))(jax.random.split(z_key, samples))
     flat = z.reshape(-1, *self.latent.shape)
+    if train:
+      buffers = _seen(buffers, flat)
     many = jax.tree.map(lambda a: jnp.tile(a, (samples, *[1] * (a.ndim - 1))), cond)
     out, buffers = self._decode(params, buffers, flat, many, train=train, key=keys[1])
     density = jax.lax.stop_gradient(q) if through_z else q
@@ -314,11 +321,12 @@ class VAE:
     return jax.nn.logsumexp(each, axis=1) - math.log(self.pseudo_inputs)
 
   def sample(self, params, buffers, keys, cond):
-    """keys [N] -> x [N, *event]."""
+    """keys [N] -> x [N, *event], cut to the data's range."""
     z_keys, x_keys = jnp.unstack(jax.vmap(jax.random.split)(keys), axis=1)
     z = jax.vmap(self.latent.sample)(z_keys, self._prior(params, buffers, keys))
     out, _ = self._decode(params, buffers, z, cond)
-    return jax.vmap(self.head.sample)(x_keys, out) if self.noise else self.head.mean(out)
+    x = jax.vmap(self.head.sample)(x_keys, out) if self.noise else self.head.mean(out)
+    return jnp.clip(x, *self.spec.range) if self.spec.range else x
 
   def _prior(self, params, buffers, keys):
     """What z is drawn from, [N, outputs]."""
@@ -384,6 +392,12 @@ class VAE:
 
   def _cond(self, batch):
     return {name: batch[name] for name in self.conditions}
+
+
+def _seen(buffers, z):
+  """The moments of z, for those who model it, see latent.py."""
+  own = buffers["encoder"]
+  return {**buffers, "encoder": {**own, "codes": latent.see(own["codes"], z)}}
 
 
 def mmd(x: jax.Array, y: jax.Array) -> jax.Array:

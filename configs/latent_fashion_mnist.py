@@ -1,0 +1,56 @@
+"""Sampling from an autoencoder: a density on its codes, of Fashion-MNIST.
+
+python -m genjax.main --config=configs/autoencoder_fashion_mnist.py:convolutional
+python -m genjax.main --config=configs/latent_fashion_mnist.py
+python -m genjax.main --config=configs/latent_fashion_mnist.py:diffusion
+
+The first command trains the autoencoder. The density is a mixture of Gaussians, or a diffusion.
+"""
+
+from configs import autoencoder_fashion_mnist, base
+
+STAGE = "autoencoder_fashion_mnist-convolutional"
+
+
+def get_config(arg=""):
+  config = base.get_config()
+  first = autoencoder_fashion_mnist.get_config("convolutional")
+  config.data = first.data
+  config.model = dict(name="latent", stage=first.model)
+  config.load = dict(autoencoder=f"runs/{STAGE}:autoencoder")
+  config.update(dict(batch=2048, steps=200, log_every=20, sample_every=100, num=1000))
+  config.metrics = ("fd", "legible")
+  return base.variant(mixture(config), arg, smoke=smoke, diffusion=diffusion)
+
+
+def mixture(config):
+  """64 Gaussians by expectation maximisation."""
+  config.model.prior = dict(name="gaussian_mixture", components=64, power=0.6)
+  return config
+
+
+def diffusion(config):
+  """A small diffusion of the codes."""
+  config.model.prior = dict(
+    name="diffusion",
+    network=dict(name="mlp", widths=(512, 512, 512)),
+    process=dict(name="ddpm", noise=dict(name="cosine")),
+    prediction="v",
+    stratified=True,
+  )
+  config.optim = dict(denoiser=dict(name="adam", lr=1e-3, schedule=dict(name="warmup_cosine")))
+  config.ema = dict(ema=dict(decay=0.999))
+  config.eval_ema = "ema"
+  config.update(dict(batch=256, steps=10_000, log_every=500, sample_every=5000))
+  return config
+
+
+def smoke(config):
+  """20 steps on random pictures, of the codes of autoencoder_fashion_mnist.py:smoke."""
+  config = base.smoke(config)
+  first = autoencoder_fashion_mnist.get_config("smoke")
+  config.data, config.model.stage = first.data, first.model
+  config.model.prior.components = 3
+  config.load = dict(autoencoder="runs/autoencoder_fashion_mnist-smoke:autoencoder")
+  config.metrics = ()
+  return config

@@ -1,0 +1,151 @@
+"""Any family on the codes of a first stage that has been trained: x = decode(z), z ~ prior.
+
+One wrapper is the ex-post density of an autoencoder (Ghosh et al. 2020, arXiv:1903.12436), the
+second stage of a VAE (Dai & Wipf 2019, arXiv:1903.05789), the prior of discrete codes (van den Oord
+et al. 2017, arXiv:1711.00937) and latent diffusion (Rombach et al. 2022, arXiv:2112.10752):
+
+    z = (encode(x) - mean) / std                 mean and std of each entry or channel of the codes,
+    x = decode(mean + std z),   z ~ prior        measured while the first stage was trained     (1)
+
+The prior is any family and sees codes as its data; the first stage is loaded and stays as it is.
+What the prior says of the density of z is none of x: there are no likelihoods.
+"""
+
+import dataclasses
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from genjax import core
+
+KEPT = 0.99  # share of the old moments at each step, once there are some
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Latent:
+  """Groups of the prior, trained, and of the first stage, from config.load.
+
+  stage: a model that can encode and decode. prior: a model of points as large as its codes.
+  Raises UserError for a first stage without codes, and if both have a group of one name.
+  """
+
+  spec: core.DataSpec
+  stage: Any
+  prior: Any
+
+  def __post_init__(self):
+    check(self.stage)
+    both = set(self.pretrained) & set(groups(self.prior))
+    if both:
+      raise core.UserError(f"stage and prior both have a group {min(both)!r}")
+    if not hasattr(self.prior, "sample"):
+      raise core.UserError("prior: this model has no samples")
+
+  @staticmethod
+  def given(field: str, built: dict[str, Any], given: dict[str, Any]) -> dict[str, Any]:
+    """What the registry tells the objects nested in this one: codes are the prior's data."""
+    if field != "prior":
+      return given
+    check(built["stage"])
+    return {**given, "spec": code_spec(built["stage"], given["spec"])}
+
+  @property
+  def pretrained(self) -> tuple[str, ...]:
+    return (*groups(self.stage), *self.prior.pretrained)
+
+  @property
+  def conditions(self) -> tuple[str, ...]:
+    return self.prior.conditions
+
+  @property
+  def objectives(self) -> tuple[core.Objective, ...]:
+    def on_codes(loss):
+      return lambda params, buffers, batch, key, step: loss(
+        params, buffers, self._codes(params, buffers, batch), key, step
+      )
+
+    return tuple(o._replace(loss=on_codes(o.loss)) for o in self.prior.objectives)
+
+  def init(self, key, batch, loaded):
+    first, second = jax.random.split(key)
+    params, buffers = self.stage.init(first, batch, loaded)
+    own, free = self.prior.init(second, self._codes(params, buffers, batch), loaded)
+    return {**params, **own}, {**buffers, **free}
+
+  def refresh(self, params, buffers, batch, key, step):
+    return self.prior.refresh(params, buffers, self._codes(params, buffers, batch), key, step)
+
+  def sample(self, params, buffers, keys, cond):
+    """keys [N] -> x [N, *event], cut to the data's range."""
+    x = self.decode(params, buffers, self.prior.sample(params, buffers, keys, cond))
+    return jnp.clip(x, *self.spec.range) if self.spec.range else x
+
+  def encode(self, params, buffers, x):
+    """x [N, *event] -> z of (1)."""
+    return _standard(self.stage.encode(params, buffers, x), *moments(self.stage, buffers))
+
+  def decode(self, params, buffers, z):
+    """z of (1) -> [N, *event]."""
+    mean, std = moments(self.stage, buffers)
+    return self.stage.decode(params, buffers, mean + std * z)
+
+  def reconstruct(self, params, buffers, x):
+    """By the first stage."""
+    return self.stage.reconstruct(params, buffers, x)
+
+  def _codes(self, params, buffers, batch):
+    return {**batch, "x": jax.lax.stop_gradient(self.encode(params, buffers, batch["x"]))}
+
+
+def check(stage: Any) -> None:
+  """UserError unless the model encodes and decodes."""
+  if not (hasattr(stage, "encode") and hasattr(stage, "decode")):
+    raise core.UserError("stage: this model has no codes; use 'autoencoder' or 'vae'")
+
+
+def groups(model: Any) -> tuple[str, ...]:
+  """The groups of a model, trained ones first."""
+  trained = (group for objective in model.objectives for group in objective.trains)
+  return tuple(dict.fromkeys([*trained, *model.pretrained]))
+
+
+def code_spec(stage: Any, spec: core.DataSpec) -> core.DataSpec:
+  """What the codes of a first stage are as data."""
+  batch = {"x": jnp.zeros((2, *spec.shape), spec.dtype), "label": jnp.zeros(2, jnp.int32)}
+
+  def codes(key):
+    params, buffers = stage.init(key, batch, {})
+    return stage.encode(params, buffers, batch["x"])
+
+  shape = jax.eval_shape(codes, jax.random.key(0)).shape[1:]
+  return core.DataSpec(shape=shape, classes=spec.classes)
+
+
+def no_moments(shape: tuple[int, ...]) -> dict[str, jax.Array]:
+  """The moments of codes z [..., channels] of which none has been seen."""
+  return {"count": jnp.zeros(()), "mean": jnp.zeros(shape[-1]), "square": jnp.ones(shape[-1])}
+
+
+def see(before: dict[str, jax.Array], z: jax.Array) -> dict[str, jax.Array]:
+  """Running moments of the codes z [B, ..., channels] of a first stage that is being trained."""
+  z = jax.lax.stop_gradient(z).reshape(-1, z.shape[-1])
+  new = 1 / (before["count"] + 1)
+  share = jnp.maximum(new, 1 - KEPT)
+  mix = lambda old, now: (1 - share) * old + share * now
+  return {
+    "count": before["count"] + 1,
+    "mean": mix(before["mean"], jnp.mean(z, 0)),
+    "square": mix(before["square"], jnp.mean(z**2, 0)),
+  }
+
+
+def moments(stage: Any, buffers: core.Buffers) -> tuple[jax.Array, jax.Array]:
+  """(mean, standard deviation) of the codes, [channels]; a constant channel stays as it is."""
+  seen = buffers[groups(stage)[0]]["codes"]
+  variance = seen["square"] - seen["mean"] ** 2
+  return seen["mean"], jnp.sqrt(jnp.where(variance > 1e-8, variance, 1.0))
+
+
+def _standard(z, mean, std):
+  return (z - mean) / std

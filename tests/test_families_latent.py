@@ -1,0 +1,109 @@
+"""Models of codes: what they see, what they return, and that the first stage stays as it is."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from genjax import config, core, registry, restored, run
+from genjax.families import autoencoder, gan, latent, mixture
+from genjax.networks import autoencoders, mlp
+
+POINTS = core.DataSpec(shape=(5,), classes=3)
+CODES = core.DataSpec(shape=(2,))
+
+
+def stage():
+  codec = autoencoders.Dense(widths=(2,), spec=POINTS)
+  return autoencoder.Autoencoder(spec=POINTS, codec=codec)
+
+
+def wrap(prior=None):
+  prior = prior or mixture.GaussianMixture(spec=CODES, components=2)
+  return latent.Latent(spec=POINTS, stage=stage(), prior=prior)
+
+
+def test_moments_are_of_all_codes_seen_so_far():
+  rng, seen = np.random.default_rng(0), latent.no_moments((3,))
+  z = rng.standard_normal((20, 50, 3)) * [1, 2, 0.5] + [3, 0, -1]
+  for part in z:
+    seen = latent.see(seen, jnp.float32(part))
+  np.testing.assert_allclose(seen["mean"], z.mean((0, 1)), rtol=1e-4)
+  np.testing.assert_allclose(seen["square"], (z**2).mean((0, 1)), rtol=1e-4)
+  std = latent.moments(stage(), {"autoencoder": {"codes": seen}})[1]
+  np.testing.assert_allclose(std, z.std((0, 1)), rtol=1e-3)
+  constant = {"autoencoder": {"codes": latent.see(latent.no_moments((3,)), jnp.ones((9, 3)))}}
+  np.testing.assert_array_equal(latent.moments(stage(), constant)[1], 1)
+
+
+def test_training_measures_the_codes():
+  model, key = stage(), jax.random.key(0)
+  batch = {"x": 2 + jax.random.normal(key, (400, 5))}
+  params, buffers = model.init(key, batch, {})
+  z = model.encode(params, buffers, batch["x"])
+  for step in range(3):
+    _, (buffers, _) = model.whole_loss(params, buffers, batch, key, step)
+  mean, std = latent.moments(model, buffers)
+  np.testing.assert_allclose(mean, z.mean(0), rtol=1e-4)
+  np.testing.assert_allclose(std, z.std(0), rtol=1e-3)
+  whole = wrap()
+  standard = whole.encode(params, buffers, batch["x"])
+  np.testing.assert_allclose(standard.mean(0), 0, atol=1e-4)
+  np.testing.assert_allclose(standard.std(0), 1, atol=1e-3)
+  again = whole.decode(params, buffers, standard)
+  np.testing.assert_allclose(again, model.decode(params, buffers, z), atol=1e-4)
+
+
+def test_a_mixture_of_codes_draws_what_the_decoder_makes_of_them():
+  model, key = wrap(), jax.random.key(0)
+  center = jnp.where(jnp.arange(600) < 300, -2.0, 2.0)[:, None] * jnp.ones(5)
+  batch = {"x": center + 0.3 * jax.random.normal(key, (600, 5))}
+  params, buffers = model.init(key, batch, {})
+  for step in range(20):
+    params, buffers, _ = model.refresh(params, buffers, batch, key, step)
+  x = model.sample(params, buffers, jax.random.split(key, 4000), {})
+  seen = model.reconstruct(params, buffers, batch["x"])
+  np.testing.assert_allclose(x.mean(0), seen.mean(0), atol=0.15)
+  np.testing.assert_allclose(np.cov(x.T), np.cov(seen.T), atol=0.25)
+  assert np.abs(np.cov(x.T)).max() > 1
+
+
+def test_the_prior_is_told_what_codes_are():
+  spec = {
+    "name": "latent",
+    "stage": {"name": "autoencoder", "codec": {"name": "dense", "widths": (2,)}},
+    "prior": {"name": "gaussian_mixture"},
+  }
+  model = registry.build("model", spec, {"spec": POINTS, "total_steps": 1, "dtype": "float32"})
+  assert model.stage.spec == POINTS
+  assert model.prior.spec == core.DataSpec(shape=(2,), classes=3)
+  assert model.pretrained == ("autoencoder",)
+
+
+def test_what_does_not_fit_together_is_refused():
+  with pytest.raises(core.UserError, match="no codes"):
+    latent.Latent(spec=POINTS, stage=mixture.GaussianMixture(spec=POINTS), prior=None)
+  with pytest.raises(core.UserError, match="both have a group 'autoencoder'"):
+    wrap(stage())
+  with pytest.raises(core.UserError, match="no samples"):
+    wrap(autoencoder.Autoencoder(spec=POINTS, codec=autoencoders.Dense(spec=POINTS), greedy=5))
+  pair = dict(generator=mlp.MLP(out=5), critic=mlp.MLP(out=1))
+  assert latent.groups(gan.WGANGP(spec=POINTS, **pair)) == ("critic", "generator")
+
+
+def test_from_an_autoencoder_to_samples(tmp_path):
+  """Both runs, as a user makes them; the first stage comes out as it went in."""
+  first, _ = config.from_file("configs/autoencoder_fashion_mnist.py:smoke", ["data.n=64"])
+  run.train(first, tmp_path / "first", {}, "")
+  where = f"load.autoencoder={tmp_path}/first:autoencoder"
+  second, _ = config.from_file("configs/latent_fashion_mnist.py:smoke", ["data.n=64", where])
+  run.train(second, tmp_path / "second", {}, "")
+  for name in ("seed0_num16", "reconstructions"):
+    assert (tmp_path / "second" / "generated" / name / "grid.png").is_file()
+  pair = [restored.Run.open(tmp_path / n, c) for n, c in (("first", first), ("second", second))]
+  one, two = (jax.tree.leaves(r.params["autoencoder"]) for r in pair)
+  for a, b in zip(one, two):
+    np.testing.assert_array_equal(a, b)
+  missing = {**second, "load": {}}
+  with pytest.raises(core.UserError, match=r"load\.autoencoder is missing"):
+    run.train(missing, tmp_path / "third", {}, "")
