@@ -29,8 +29,9 @@ from genjax.families import (
   rbm,
   vae,
   vdm,
+  vqvae,
 )
-from genjax.networks import autoencoders, cnn, codes, mlp, unet
+from genjax.networks import autoencoders, cnn, codes, mlp, quantizers, unet
 from genjax.processes import (
   chains,
   continuous,
@@ -64,6 +65,7 @@ MODELS = {
   "autoencoder": autoencoder.Autoencoder,
   "vae": vae.VAE,
   "latent": latent.Latent,
+  "vqvae": vqvae.VQVAE,
 }
 NETWORKS = {"mlp": mlp.MLP, "cnn": cnn.CNN, "deconv": cnn.Deconv, "unet": unet.UNet}
 SOURCES = {
@@ -121,6 +123,7 @@ TABLES = {
   "head": heads.HEADS,
   "aim": vae.AIMS,
   "codec": autoencoders.CODECS,
+  "quantizer": quantizers.QUANTIZERS,
   "corruption": corruptions.CORRUPTIONS,
   "code": codes.CODES,
   "penalty": autoencoder.PENALTIES,

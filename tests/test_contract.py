@@ -56,6 +56,7 @@ MEMBERS = {
     [*FAKE, "model.codec.widths=8,4", "model.greedy=1", "steps=20", "batch=16"],
   ),
   "latent": ("latent_fashion_mnist", [*FAKE, "model.stage.codec.widths=8,4"]),
+  "vqvae": ("vqvae_fashion_mnist", []),
   "vae": ("vae_mnist", ["model.pseudo_inputs=3", "optim.prior.name=adam"]),
   "wgan_gp": ("wgan_gp_ring", ["model.critic_steps=3"]),
   "gaussian_mixture": ("gmm_moons", ["model.components=3", "batch=64"]),

@@ -4,6 +4,10 @@ mse         mean square error of a dimension, for data in a range as a share of 
             [0, 1]); "/pca" is that of as many principal components of the training split as the
             code has entries, the best of all linear codes on those, and "/mean" that of always
             the mean training example
+    code/...    of discrete codes, over all examples: the "perplexity" of the first of each place
+                (as many as are in even use), and the share of codes that are "used" at all;
+                of others how many entries are "active", their variance above 0.01 (Burda et al.
+                2016, arXiv:1509.00519, section 5.3)
 """
 
 from typing import Any
@@ -32,15 +36,27 @@ def reconstruction(run: Any) -> reference.Metrics:
     return jnp.mean(((again - x) / width).reshape(len(x), -1) ** 2, axis=1)
 
   mse, se = likelihoods.estimate(likelihoods.over(run, error, held, run.key("mse"))[None])
-  code = jax.eval_shape(run.model.encode, run.params, run.buffers, held["x"][:1])
+  encode = jax.jit(
+    lambda params, buffers, batch, key: run.model.encode(params, buffers, batch["x"])
+  )
+  code = likelihoods.over(run, encode, held, run.key("mse"))
   train = run.batch("train", min(FITTED, len(run.data.splits["train"]["x"])))["x"]
   flat = lambda x: np.asarray(x, np.float32).reshape(len(x), -1) / width
-  return {
-    "mse": mse,
-    "mse/se": se,
-    "mse/n": n,
+  metrics = {"mse": mse, "mse/se": se, "mse/n": n}
+  if levels := getattr(run.model, "code_levels", 0):
+    return metrics | discrete(code, levels)
+  active = float(np.sum(np.var(code.reshape(n, -1), axis=0) > 0.01))
+  return metrics | {
+    "code/active": active,
     **linear(flat(train), flat(held["x"]), int(np.prod(code.shape[1:]))),
   }
+
+
+def discrete(code: np.ndarray, size: int) -> reference.Metrics:
+  """Of codes [N, ..., depth] with `size` values each."""
+  share = np.bincount(code[..., 0].astype(int).ravel(), minlength=size) / code[..., 0].size
+  entropy = -np.sum(share * np.log(np.maximum(share, 1e-300)))
+  return {"code/perplexity": float(np.exp(entropy)), "code/used": float(np.mean(share > 0))}
 
 
 def linear(train: np.ndarray, held: np.ndarray, size: int) -> reference.Metrics:

@@ -200,7 +200,78 @@ class Recurrent(nn.Module):
     return self.decode(self.encode(x))
 
 
-CODECS = {"dense": Dense, "convolutional": Convolutional, "recurrent": Recurrent}
+class Spatial(nn.Module):
+  """A picture to a smaller grid of vectors [B, h, w, code] and back (van den Oord et al. 2017,
+  arXiv:1711.00937, section 4.1): convolutions of stride 2, then residual blocks; the mirror image.
+
+  widths: channels of the levels, each half as high and wide as the one before, rounded up.
+  blocks: residual ones, on the coarsest level of both ways. code: channels of the grid.
+  answer: channels of what comes back, 0 for the data's.
+  """
+
+  widths: tuple[core.Size, ...] = (32, 64)
+  blocks: core.Size = 2
+  code: core.Size = 64
+  answer: core.Count = 0
+  dtype: Any = jnp.float32
+  spec: core.DataSpec | None = None
+
+  def __post_init__(self):
+    super().__post_init__()
+    if not self.widths:
+      raise core.UserError("spatial: widths=() has no level")
+    if self.spec and len(self.spec.shape) != 3:
+      raise core.UserError(f"spatial: needs images, not data of shape {self.spec.shape}")
+
+  def setup(self):
+    last = self.widths[-1]
+    self.down = [nn.Conv(w, (4, 4), (2, 2), dtype=self.dtype) for w in self.widths]
+    self.inner = [Block(last, self.dtype) for _ in range(self.blocks)]
+    self.to_code = nn.Conv(self.code, (1, 1), dtype=self.dtype)
+    self.from_code = nn.Conv(last, (3, 3), dtype=self.dtype)
+    self.outer = [Block(last, self.dtype) for _ in range(self.blocks)]
+    back = (*self.widths[-2::-1], self.answer or self.spec.shape[-1])
+    self.up = [nn.ConvTranspose(w, (4, 4), (2, 2), dtype=self.dtype) for w in back]
+
+  def encode(self, x: jax.Array, train: bool = False) -> jax.Array:
+    for conv in self.down:
+      x = nn.relu(conv(x))
+    for block in self.inner:
+      x = block(x)
+    return self.to_code(x).astype(jnp.float32)
+
+  def decode(self, z: jax.Array, train: bool = False) -> jax.Array:
+    height, width = self.spec.shape[:2]
+    levels = [(-(-height // 2**i), -(-width // 2**i)) for i in range(len(self.widths))]
+    h = self.from_code(z)
+    for block in self.outer:
+      h = block(h)
+    for conv, (high, wide) in zip(self.up, reversed(levels)):
+      h = conv(nn.relu(h))[:, :high, :wide]
+    return h.astype(jnp.float32)
+
+  def __call__(self, x: jax.Array, train: bool = False) -> jax.Array:
+    return self.decode(self.encode(x))
+
+
+class Block(nn.Module):
+  """x + conv1x1(relu(conv3x3(relu(x))))."""
+
+  features: int
+  dtype: Any = jnp.float32
+
+  @nn.compact
+  def __call__(self, x: jax.Array) -> jax.Array:
+    h = nn.Conv(self.features, (3, 3), dtype=self.dtype)(nn.relu(x))
+    return x + nn.Conv(self.features, (1, 1), dtype=self.dtype)(nn.relu(h))
+
+
+CODECS = {
+  "dense": Dense,
+  "convolutional": Convolutional,
+  "recurrent": Recurrent,
+  "spatial": Spatial,
+}
 
 
 def _activate(name, x):

@@ -1,0 +1,45 @@
+"""VQ-VAE on Fashion-MNIST: each picture 7 x 7 codes out of 256.
+
+python -m genjax.main --config=configs/vqvae_fashion_mnist.py
+python -m genjax.main --config=configs/vqvae_fashion_mnist.py:fsq
+
+Variants: residual (four codes a place), fsq (no codebook).
+"""
+
+from configs import base
+
+
+def get_config(arg=""):
+  config = base.get_config()
+  config.data = dict(name="fashion_mnist", range=(0.0, 1.0))
+  config.model = dict(
+    name="vqvae",
+    codec=dict(name="spatial", widths=(32, 64), blocks=2, code=32),
+    quantizer=dict(name="vq", codes=256, width=32),
+  )
+  config.optim = dict(vqvae=dict(name="adam", lr=1e-3))
+  config.update(dict(steps=4000, batch=64, log_every=200, sample_every=2000, save_every=2000))
+  config.metrics = ("reconstruction",)
+  return base.variant(config, arg, smoke=smoke, residual=residual, fsq=fsq)
+
+
+def residual(config):
+  """Four books of 64 codes."""
+  config.model.quantizer = dict(name="residual", codes=64, width=32, depth=4)
+  return config
+
+
+def fsq(config):
+  """Four channels of 8, 8, 6 and 5 levels: 1,920 codes."""
+  config.model.codec.code = 4
+  config.model.quantizer = dict(name="fsq", levels=(8, 8, 6, 5))
+  return config
+
+
+def smoke(config):
+  """20 steps on random pictures."""
+  config = base.smoke(config)
+  config.data = dict(name="fake", shape=(6, 6, 1), range=(0.0, 1.0))
+  config.model.codec.update(dict(widths=(4, 8), blocks=1, code=3))
+  config.model.quantizer.update(dict(codes=8, width=3))
+  return config
