@@ -1,5 +1,7 @@
 """Models of codes: what they see, what they return, and that the first stage stays as it is."""
 
+import types
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -83,6 +85,9 @@ def test_the_prior_is_told_what_codes_are():
 def test_what_does_not_fit_together_is_refused():
   with pytest.raises(core.UserError, match="no codes"):
     latent.Latent(spec=POINTS, stage=mixture.GaussianMixture(spec=POINTS), prior=None)
+  discrete = types.SimpleNamespace(encode=None, decode=None, code_levels=8)
+  with pytest.raises(core.UserError, match="integers"):
+    latent.Latent(spec=POINTS, stage=discrete, prior=None)
   with pytest.raises(core.UserError, match="both have a group 'autoencoder'"):
     wrap(stage())
   with pytest.raises(core.UserError, match="no samples"):

@@ -1,8 +1,8 @@
 """Any family on the codes of a first stage that has been trained: x = decode(z), z ~ prior.
 
 One wrapper is the ex-post density of an autoencoder (Ghosh et al. 2020, arXiv:1903.12436), the
-second stage of a VAE (Dai & Wipf 2019, arXiv:1903.05789), the prior of discrete codes (van den Oord
-et al. 2017, arXiv:1711.00937) and latent diffusion (Rombach et al. 2022, arXiv:2112.10752):
+second stage of a VAE (Dai & Wipf 2019, arXiv:1903.05789) and latent diffusion (Rombach et al. 2022,
+arXiv:2112.10752):
 
     z = (encode(x) - mean) / std                 mean and std of each entry or channel of the codes,
     x = decode(mean + std z),   z ~ prior        measured while the first stage was trained     (1)
@@ -99,9 +99,11 @@ class Latent:
 
 
 def check(stage: Any) -> None:
-  """UserError unless the model encodes and decodes."""
+  """UserError unless the model encodes to real numbers, and decodes."""
   if not (hasattr(stage, "encode") and hasattr(stage, "decode")):
     raise core.UserError("stage: this model has no codes; use 'autoencoder' or 'vae'")
+  if getattr(stage, "code_levels", 0):
+    raise core.UserError("stage: its codes are integers, of which no family here is a model")
 
 
 def groups(model: Any) -> tuple[str, ...]:

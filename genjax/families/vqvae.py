@@ -7,8 +7,8 @@ e(z) in the place of each, and a decoder makes a picture of those:
 
 means over dimensions, sg stopping the gradient, which so passes the choice as if it were none
 ("straight through"). The codebook has no gradient: it follows what chose it, see quantizers.py.
-The codes of a picture are integers [h, w, depth]; what they are drawn from is to be learnt by a
-family of their own, see latent.py.
+The codes of a picture are integers [h, w, depth]. There is no `sample`: that is up to a model of
+these integers.
 
 Logged: "perplexity", e to the entropy of how often the codes have been chosen lately, as many
 codes as are in even use; "used", the share of codes that are.
