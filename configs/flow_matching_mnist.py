@@ -1,6 +1,10 @@
 """Flow matching on MNIST: straight paths from noise to digits.
 
 python -m genjax.main --config=configs/flow_matching_mnist.py
+
+Seed 0, 4,000 training digits: Fréchet distance 1.05 in the features of net mnist-b5d5c364 (real
+ones 0.80), 98 % of 500 legible (real ones 97 %), with twenty evaluations of the network; 16 min of
+training, in two goes, on 2 cores of an Intel Xeon that other work shared.
 """
 
 from configs import ddpm_mnist
