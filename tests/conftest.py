@@ -7,6 +7,7 @@ os.environ.setdefault("JAX_PLATFORMS", "cpu")
 
 import jax
 import pytest
+from xdist.scheduler import loadscope
 
 ROOT = pathlib.Path(__file__).parents[1]
 CACHE = ROOT / ".jax_cache"
@@ -15,9 +16,17 @@ jax.config.update("jax_compilation_cache_dir", str(CACHE))
 jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.3)
 
 
-@pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems(items):
-  """All tests of one member of the contract to one worker, which then builds it once."""
-  for item in items:
-    if "member" in getattr(item, "fixturenames", ()):
-      item.add_marker(pytest.mark.xdist_group(item.callspec.params["member"]))
+class Together(loadscope.LoadScopeScheduling):
+  """Each test to whichever worker is free, but for those that share what is expensive to make: all
+  of one member of the contract, and the README's commands, to one worker each."""
+
+  def _split_scope(self, nodeid: str) -> str:
+    file, _, test = nodeid.partition("::")
+    if file.endswith("test_contract.py"):
+      return test.partition("[")[2] or test
+    return file if file.endswith("test_readme.py") else nodeid
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config, log):
+  return Together(config, log)

@@ -11,7 +11,7 @@ from scipy import special, stats
 
 from genjax import core
 from genjax.distributions import heads, latents
-from genjax.families import vae
+from genjax.families import latent, vae
 from genjax.networks import cnn, mlp
 
 POINTS = core.DataSpec(shape=(5,))
@@ -54,7 +54,7 @@ def spoiled(params):
   return {**params, "encoder": {"Dense_0": {**dense, "bias": bias}}}
 
 
-BUFFERS = {"encoder": {}, "decoder": {}}
+BUFFERS = {"encoder": {"codes": latent.no_moments((2,))}, "decoder": {}}
 
 
 def test_bounds_are_the_likelihood_where_q_is_the_posterior(exact):

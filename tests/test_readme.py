@@ -14,7 +14,6 @@ COMMANDS = [
   for line in README.splitlines()
   if line.startswith("    python -m genjax.")
 ]
-pytestmark = pytest.mark.xdist_group("readme")  # in order, on one worker
 
 
 @pytest.fixture(scope="module")
