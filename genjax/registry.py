@@ -28,6 +28,7 @@ from genjax.families import (
   mixture,
   rbm,
   vae,
+  vae_aims,
   vdm,
   vqvae,
 )
@@ -121,7 +122,7 @@ TABLES = {
   "decoder": NETWORKS,
   "latent": latents.LATENTS,
   "head": heads.HEADS,
-  "aim": vae.AIMS,
+  "aim": vae_aims.AIMS,
   "codec": autoencoders.CODECS,
   "quantizer": quantizers.QUANTIZERS,
   "corruption": corruptions.CORRUPTIONS,

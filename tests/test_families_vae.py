@@ -11,7 +11,7 @@ from scipy import special, stats
 
 from genjax import core
 from genjax.distributions import heads, latents
-from genjax.families import latent, vae
+from genjax.families import latent, vae, vae_aims
 from genjax.networks import cnn, mlp
 
 POINTS = core.DataSpec(shape=(5,))
@@ -97,7 +97,7 @@ def test_doubly_reparametrized_gradients_have_the_same_mean(exact):
   params, x = spoiled(params), x[:4]
   means, spreads = {}, {}
   for doubly in (False, True):
-    model = build(aim=vae.Importance(samples=8, doubly=doubly))
+    model = build(aim=vae_aims.Importance(samples=8, doubly=doubly))
     objective = next(o for o in model.objectives if "encoder" in o.trains)
 
     def slope(key, objective=objective):
@@ -195,9 +195,11 @@ def test_the_kls_weight_does_not_depend_on_the_batch(exact):
   m, s = np.asarray(q[:, :2]), np.exp(np.asarray(q[:, 2:]))
   by_hand = np.mean(np.sum((m**2 + s**2 - 1) / 2 - np.log(s), axis=1))
   assert float(kl(x)) == pytest.approx(by_hand, rel=1e-5)
-  loss = lambda beta, step=0, **kwargs: build(aim=vae.Elbo(beta=beta, **kwargs)).objectives[0].loss(
-    params, BUFFERS, {"x": x}, jax.random.key(0), step
-  )[0]  # fmt: skip
+
+  def loss(beta, step=0, **kwargs):
+    objective = build(aim=vae_aims.Elbo(beta=beta, **kwargs)).objectives[0]
+    return objective.loss(params, BUFFERS, {"x": x}, jax.random.key(0), step)[0]
+
   assert float(loss(3.0) - loss(1.0)) == pytest.approx(2 * by_hand, rel=1e-5)
   assert float(loss(1.0, 4, warmup=10) - loss(0.0)) == pytest.approx(by_hand / 2, rel=1e-5)
   each = np.mean((m**2 + s**2 - 1) / 2 - np.log(s), axis=0)
@@ -207,7 +209,7 @@ def test_the_kls_weight_does_not_depend_on_the_batch(exact):
 
 def test_total_correlation_from_a_batch_by_hand(exact):
   params, x, _ = exact
-  model = build(aim=vae.TotalCorrelation(weight=4.0, examples=1000))
+  model = build(aim=vae_aims.TotalCorrelation(weight=4.0, examples=1000))
   p = model.once(params, BUFFERS, {"x": x[:6]}, jax.random.key(0))
   m, s = np.asarray(p.q[:, :2], np.float64), np.exp(np.asarray(p.q[:, 2:], np.float64))
   terms = []
@@ -222,7 +224,7 @@ def test_total_correlation_from_a_batch_by_hand(exact):
 
 def test_factors_discriminator_tells_dependence_and_only_it_learns(exact):
   _, x, _ = exact
-  model = build(aim=vae.Factor(network=mlp.MLP(widths=(8,))))
+  model = build(aim=vae_aims.Factor(network=mlp.MLP(widths=(8,))))
   batch = {"x": x}
   start, buffers = model.init(jax.random.key(0), batch, {})
   bound, own = model.objectives
@@ -236,9 +238,9 @@ def test_factors_discriminator_tells_dependence_and_only_it_learns(exact):
 
 def test_mmd_is_unbiased_and_sees_a_shift():
   draw = lambda i, shift=0.0: shift + jax.random.normal(jax.random.key(i), (50, 3))
-  same = np.array([vae.mmd(draw(i), draw(i + 1000)) for i in range(200)])
+  same = np.array([vae_aims.mmd(draw(i), draw(i + 1000)) for i in range(200)])
   assert abs(same.mean()) < 4 * same.std() / 200**0.5
-  assert float(vae.mmd(draw(0), draw(1, 1.0))) > 5 * same.std()
+  assert float(vae_aims.mmd(draw(0), draw(1, 1.0))) > 5 * same.std()
 
 
 def test_vamp_prior_is_the_mixture_of_its_pseudo_inputs(exact):
@@ -299,10 +301,10 @@ def test_convolutions_there_and_back_keep_any_size(size):
 def test_what_does_not_fit_together_is_refused():
   choice = latents.Categorical()
   for kwargs, message in [
-    (dict(aim=vae.Factor(), latent=choice), "'gaussian' or 'laplace'"),
-    (dict(aim=vae.MMD(), pseudo_inputs=3), "pseudo_inputs=0"),
-    (dict(aim=vae.Importance(), latent=choice), "no density"),
-    (dict(aim=vae.Importance(doubly=True), pseudo_inputs=3), "must not depend"),
+    (dict(aim=vae_aims.Factor(), latent=choice), "'gaussian' or 'laplace'"),
+    (dict(aim=vae_aims.MMD(), pseudo_inputs=3), "pseudo_inputs=0"),
+    (dict(aim=vae_aims.Importance(), latent=choice), "no density"),
+    (dict(aim=vae_aims.Importance(doubly=True), pseudo_inputs=3), "must not depend"),
     (dict(encoder=mlp.MLP(conditional=True, spec=POINTS)), "data with labels"),
   ]:
     with pytest.raises(core.UserError, match=message):
