@@ -1,0 +1,143 @@
+"""Which solver, on which grid, for how many evaluations? Fréchet distances of one trained model.
+
+    python experiments/nfe_quality/run.py                       # trains configs/ddpm_mnist.py
+    python experiments/nfe_quality/run.py --workdir=runs/NAME    # another run, of images
+
+Writes results.json, quality.png and the table in README.md. What results.json holds already is not
+measured again.
+"""
+
+import argparse
+import json
+import pathlib
+import subprocess
+import sys
+
+import matplotlib
+
+matplotlib.use("Agg")
+from matplotlib import pyplot
+
+HERE = pathlib.Path(__file__).parent
+ROOT = HERE.parents[1]
+EVALUATIONS = (5, 10, 20)
+# label: (sampler, evaluations that a step takes, and that come on top)
+SOLVERS = {
+  "ddim": ({"name": "ddim", "eta": 0.0}, 1, 0),
+  "euler": ({"name": "euler"}, 1, 0),
+  "heun": ({"name": "heun"}, 2, 0),
+  "dpm++2s": ({"name": "dpm++2s"}, 2, 0),
+  "dpm++ 2": ({"name": "dpm++", "order": 2}, 1, 0),
+  "dpm++ 3": ({"name": "dpm++", "order": 3}, 1, 0),
+  "unipc 2": ({"name": "unipc", "order": 2}, 1, 0),
+  "unipc 3": ({"name": "unipc", "order": 3}, 1, 0),
+  "lms 4": ({"name": "lms"}, 1, 0),
+  "deis 3": ({"name": "deis"}, 1, 0),
+  "pndm": ({"name": "pndm"}, 1, 9),
+  "ancestral": ({"name": "ancestral"}, 1, 0),
+  "ddim, eta 1": ({"name": "ddim", "eta": 1.0}, 1, 0),
+  "dpm++ 2, SDE": ({"name": "dpm++", "order": 2, "eta": 1.0}, 1, 0),
+  "euler_maruyama": ({"name": "euler_maruyama"}, 1, 0),
+  "predictor_corrector": ({"name": "predictor_corrector"}, 2, -1),
+}
+EVERYWHERE = ("ddim", "heun", "dpm++ 2", "unipc 2")  # on every grid, the others on "uniform"
+GRIDS = ("uniform", "quadratic", "log_snr", "karras")
+BASELINE = ("ddim, eta 1", "uniform", 50)
+
+
+def rows() -> list[tuple[str, str, int, dict]]:
+  """(solver, grid, evaluations, sampler) of all that is measured."""
+  todo = []
+  for label, (sampler, each, more) in SOLVERS.items():
+    for grid in GRIDS if label in EVERYWHERE else GRIDS[:1]:
+      budgets = EVALUATIONS + (BASELINE[2:] if (label, grid) == BASELINE[:2] else ())
+      for budget in budgets:
+        steps = (budget - more) // each
+        if steps > 0:
+          spec = {**sampler, "steps": steps, "grid.name": grid}
+          todo.append((label, grid, each * steps + more, spec))
+  return todo
+
+
+def measure(workdir: pathlib.Path, sampler: dict) -> dict:
+  """Fréchet distance and share of legible samples, against the test split."""
+  from genjax import config as config_lib
+  from genjax import restored
+  from genjax.evaluation import metrics
+
+  overrides = [f"model.sampler.{key}={value}" for key, value in sampler.items()]
+  run = restored.Run.open(workdir, config_lib.from_run(workdir, overrides)[0])
+  values = metrics.METRICS["fd"](run) | metrics.METRICS["legible"](run)
+  short = {name.partition("/")[0]: v for name, v in values.items() if name.count("/") == 1}
+  real = next(v for name, v in values.items() if name.startswith("fd/") and name.endswith("/real"))
+  return {
+    "fd": round(short["fd"], 3),
+    "legible": round(short["legible"], 3),
+    "real": round(real, 3),
+  }
+
+
+def draw(results: list[dict]) -> None:
+  """quality.png: on the left every solver on its even grid, on the right four on every grid."""
+  figure, axes = pyplot.subplots(1, 2, figsize=(12, 4.8), sharey=True)
+  for axis, title in zip(axes, ("every solver, grid uniform", "every grid")):
+    left = axis is axes[0]
+    chosen = [r for r in results if (r["grid"] == "uniform" if left else r["solver"] in EVERYWHERE)]
+    for label, grid in dict.fromkeys((r["solver"], r["grid"]) for r in chosen):
+      line = [r for r in chosen if (r["solver"], r["grid"]) == (label, grid)]
+      axis.plot(
+        [r["evaluations"] for r in line], [r["fd"] for r in line], marker="o", markersize=3,
+        linestyle="-" if left else dict(zip(GRIDS, ("-", "--", ":", "-.")))[grid],
+        color=pyplot.get_cmap("tab20")(list(SOLVERS).index(label)),
+        label=label if left else f"{label}, {grid}",
+      )  # fmt: skip
+    axis.axhline(results[0]["real"], color="gray", linewidth=0.8)
+    axis.set(title=title, xlabel="evaluations of the network", xscale="log", yscale="log")
+    axis.set_ylim(0.7, 12)  # what lies above draws no digits
+    axis.set_xticks([5, 10, 20, 50], ["5", "10", "20", "50"])
+    axis.minorticks_off()
+    axis.set_yticks([1, 2, 5, 10], ["1", "2", "5", "10"])
+    axis.legend(fontsize=7, ncol=2)
+  axes[0].set_ylabel("Fréchet distance (gray: real digits)")
+  figure.tight_layout()
+  figure.savefig(HERE / "quality.png", dpi=100)
+
+
+def table(results: list[dict]) -> str:
+  """Markdown; a cell is the distance, and the share of legible samples."""
+  budgets = (*EVALUATIONS, BASELINE[2])
+  column = lambda r: next(b for b in budgets if b >= r["evaluations"])
+  lines = [["solver", "grid", *map(str, budgets)], ["---"] * (2 + len(budgets))]
+  for label, grid in dict.fromkeys((r["solver"], r["grid"]) for r in results):
+    cells = {column(r): f"{r['fd']:.2f} ({r['legible']:.0%})" for r in results
+             if (r["solver"], r["grid"]) == (label, grid)}  # fmt: skip
+    lines.append([label, grid, *(cells.get(b, "") for b in budgets)])
+  return "".join(f"| {' | '.join(line)} |\n" for line in lines)
+
+
+def main() -> None:
+  parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+  parser.add_argument("--workdir", type=pathlib.Path, default=ROOT / "runs" / "ddpm_mnist")
+  workdir = parser.parse_args().workdir
+  if not (workdir / "report.html").is_file():
+    command = [sys.executable, "-m", "genjax.main", "--config=configs/ddpm_mnist.py"]
+    subprocess.run([*command, f"--workdir={workdir}"], cwd=ROOT, check=True)
+  file = HERE / "results.json"
+  known = json.loads(file.read_text()) if file.is_file() else []
+  have, results = {(r["solver"], r["grid"], r["evaluations"]): r for r in known}, []
+  for label, grid, evaluations, sampler in rows():
+    key = label, grid, evaluations
+    if key not in have:
+      where = dict(zip(("solver", "grid", "evaluations"), key))
+      have[key] = {**where, **measure(workdir, sampler)}
+      file.write_text(json.dumps(list(have.values()), indent=1) + "\n")
+    results.append(have[key])
+    print(json.dumps(have[key]), flush=True)
+  draw(results)
+  readme = HERE / "README.md"
+  head, _, tail = readme.read_text().partition("<!-- table -->\n")
+  readme.write_text(f"{head}<!-- table -->\n{table(results)}{tail[tail.index('<!-- end -->') :]}")
+
+
+if __name__ == "__main__":
+  main()
