@@ -92,6 +92,11 @@ class DataSpec:
   classes: int = 0
   kind: str = "points"
 
+  @property
+  def level_width(self) -> float:
+    """From one grey level to the next, of data that have them."""
+    return (self.range[1] - self.range[0]) / (self.levels - 1)
+
 
 class Objective(NamedTuple):
   """`loss` is descended by the groups it `trains`, on the steps when it is `due`.

@@ -91,7 +91,7 @@ class Logistic:
   def log_prob(self, out: jax.Array, x: jax.Array) -> jax.Array:
     weight, mean, scale = self._split(out)
     low, high = self.spec.range
-    half = (high - low) / (self.spec.levels - 1) / 2
+    half = self.spec.level_width / 2
     x = x[..., None]
     upper, lower = (x + half - mean) / scale, (x - half - mean) / scale
     # log(S(u) - S(l)) = log S(u) + log S(-l) + log(1 - e^(l - u)): no difference of near numbers
@@ -114,7 +114,7 @@ class Logistic:
     mean, scale = jnp.sum(pick * mean, axis=-1), jnp.sum(pick * scale, axis=-1)
     x = mean + scale * jax.random.logistic(noise, mean.shape)
     low, high = self.spec.range
-    width = (high - low) / (self.spec.levels - 1)
+    width = self.spec.level_width
     return jnp.clip(low + width * jnp.round((x - low) / width), low, high)
 
   def _split(self, out):

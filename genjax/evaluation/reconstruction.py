@@ -4,10 +4,10 @@ mse         mean square error of a dimension, for data in a range as a share of 
             [0, 1]); "/pca" is that of as many principal components of the training split as the
             code has entries, the best of all linear codes on those, and "/mean" that of always
             the mean training example
-    code/...    of discrete codes, over all examples: the "perplexity" of the first of each place
-                (as many as are in even use), and the share of codes that are "used" at all;
-                of others how many entries are "active", their variance above 0.01 (Burda et al.
-                2016, arXiv:1509.00519, section 5.3)
+code/...    of discrete codes, over all examples: the "perplexity" of the first of each place
+            (as many as are in even use), and the share of codes that are "used" at all;
+            of others how many entries are "active", their variance above 0.01 (Burda et al.
+            2016, arXiv:1509.00519, section 5.3)
 """
 
 from typing import Any
@@ -40,11 +40,11 @@ def reconstruction(run: Any) -> reference.Metrics:
     lambda params, buffers, batch, key: run.model.encode(params, buffers, batch["x"])
   )
   code = likelihoods.over(run, encode, held, run.key("mse"))
-  train = run.batch("train", min(FITTED, len(run.data.splits["train"]["x"])))["x"]
-  flat = lambda x: np.asarray(x, np.float32).reshape(len(x), -1) / width
   metrics = {"mse": mse, "mse/se": se, "mse/n": n}
   if levels := getattr(run.model, "code_levels", 0):
     return metrics | discrete(code, levels)
+  train = run.batch("train", min(FITTED, len(run.data.splits["train"]["x"])))["x"]
+  flat = lambda x: np.asarray(x, np.float32).reshape(len(x), -1) / width
   active = float(np.sum(np.var(code.reshape(n, -1), axis=0) > 0.01))
   return metrics | {
     "code/active": active,

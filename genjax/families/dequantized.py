@@ -86,7 +86,7 @@ class Dequantized(diffusion.Diffusion):
 
   def noisy(self, params, buffers, batch, noise_key, **training):
     """(x + u [B, *event], -log q [B], buffers)."""
-    x, width = batch["x"], likelihood.level_width(self.spec)
+    x, width = batch["x"], self.spec.level_width
     args = params, buffers, x, jnp.zeros(len(x)), self._cond(batch)
     out, buffers = core.call(self.dequantizer, "dequantizer", *args, **training)
     m, s = jnp.split(out.reshape(*x.shape[:-1], 2 * x.shape[-1]), 2, axis=-1)

@@ -83,7 +83,8 @@ class Latent:
 
   def encode(self, params, buffers, x):
     """x [N, *event] -> z of (1)."""
-    return _standard(self.stage.encode(params, buffers, x), *moments(self.stage, buffers))
+    mean, std = moments(self.stage, buffers)
+    return (self.stage.encode(params, buffers, x) - mean) / std
 
   def decode(self, params, buffers, z):
     """z of (1) -> [N, *event]."""
@@ -147,7 +148,3 @@ def moments(stage: Any, buffers: core.Buffers) -> tuple[jax.Array, jax.Array]:
   seen = buffers[groups(stage)[0]]["codes"]
   variance = seen["square"] - seen["mean"] ** 2
   return seen["mean"], jnp.sqrt(jnp.where(variance > 1e-8, variance, 1.0))
-
-
-def _standard(z, mean, std):
-  return (z - mean) / std

@@ -16,8 +16,8 @@ over the batch, so that no weight depends on either. What is minimised is the mo
                  dimension-wise KL                       Chen et al. 2018, arXiv:1802.04942, eq. 2
     factor       (1) + weight TC, its density ratio told by a discriminator of z from z whose
                  dimensions were shuffled over the batch   Kim & Mnih 2018, arXiv:1802.05983, eq. 3
-    mmd          -reconstruction + kl KL + weight MMD(q(z), p(z)): InfoVAE; a Wasserstein
-                 autoencoder with kl = 0             Zhao et al. 2017, arXiv:1706.02262; Tolstikhin
+    mmd          -reconstruction + beta KL + weight MMD(q(z), p(z)): InfoVAE; a Wasserstein
+                 autoencoder with beta = 0           Zhao et al. 2017, arXiv:1706.02262; Tolstikhin
                                                      et al. 2018, arXiv:1711.01558
     importance   minus (2); with `doubly`, the encoder's gradient is that of Tucker et al. 2019
                  (arXiv:1810.04152, eq. 8), whose signal does not vanish as K grows
@@ -38,6 +38,7 @@ import jax.numpy as jnp
 from genjax import core
 from genjax.distributions import latents
 from genjax.families import latent, vae_aims
+from genjax.samplers import likelihood
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -240,11 +241,7 @@ class VAE:
 
   def _stored(self, x, key):
     """(x, nats): dequantized where the head is a density of data on levels."""
-    if not (self.head.density and self.spec.levels):
-      return x, 0.0
-    width = (self.spec.range[1] - self.spec.range[0]) / (self.spec.levels - 1)
-    noise = jax.random.uniform(key, x.shape) - 0.5
-    return x + width * noise, x[0].size * math.log(width)
+    return likelihood.dequantize(x, key, self.spec) if self.head.density else (x, 0.0)
 
   def _cond(self, batch):
     return {name: batch[name] for name in self.conditions}

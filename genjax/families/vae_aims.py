@@ -78,7 +78,7 @@ class TotalCorrelation(Elbo):
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Factor(Elbo):
-  """weight: gamma; discriminator: network of z, one logit."""
+  """weight: gamma; network: the discriminator, of z, one logit."""
 
   weight: core.NonNegative = 10.0
   network: Any = mlp.MLP(widths=(256, 256), activation="leaky_relu")

@@ -15,12 +15,19 @@ import jax
 import jax.numpy as jnp
 
 from genjax import core
-from genjax.networks.mlp import ACTIVATIONS
+from genjax.networks import mlp
 
 KERNEL = nn.initializers.glorot_uniform()
 
 
-class Layer(nn.Module):
+class Codec(nn.Module):
+  """There and back: what `init` follows to make all parameters."""
+
+  def __call__(self, x: jax.Array, train: bool = False) -> jax.Array:
+    return self.decode(self.encode(x))
+
+
+class Layer(Codec):
   """One dense layer and its way back: encode(x) = f(x W + b), decode(z) = g(z V + c).
 
   size: of x, flattened; width: of z. activation: f; back: g; "" for none.
@@ -42,20 +49,17 @@ class Layer(nn.Module):
       self.back_kernel = self.param("back_kernel", KERNEL, (self.width, self.size))
 
   def encode(self, x: jax.Array, train: bool = False) -> jax.Array:
-    return _activate(self.activation, self._dense(x.reshape(len(x), -1), self.kernel, self.bias))
+    return mlp.activate(self.activation, self._dense(x.reshape(len(x), -1), self.kernel, self.bias))
 
   def decode(self, z: jax.Array, train: bool = False) -> jax.Array:
     kernel = self.kernel.T if self.tied else self.back_kernel
-    return _activate(self.back, self._dense(z, kernel, self.back_bias))
-
-  def __call__(self, x: jax.Array, train: bool = False) -> jax.Array:
-    return self.decode(self.encode(x))
+    return mlp.activate(self.back, self._dense(z, kernel, self.back_bias))
 
   def _dense(self, x, kernel, bias):
     return jnp.dot(x.astype(self.dtype), kernel.astype(self.dtype)).astype(jnp.float32) + bias
 
 
-class Dense(nn.Module):
+class Dense(Codec):
   """A stack of `Layer`s, the code in the middle.
 
   widths: of the hidden layers, the last being the code. activation: of the hidden layers.
@@ -72,8 +76,7 @@ class Dense(nn.Module):
     super().__post_init__()
     if not self.widths:
       raise core.UserError("dense: widths=() has no code")
-    if self.activation not in ACTIVATIONS:
-      raise core.unknown("activation", self.activation, ACTIVATIONS)
+    mlp.check_activation(self.activation)
 
   def layers(self) -> tuple[Layer, ...]:
     """From the data to the code; each can be trained alone."""
@@ -105,11 +108,8 @@ class Dense(nn.Module):
       z = layer.decode(z)
     return z
 
-  def __call__(self, x: jax.Array, train: bool = False) -> jax.Array:
-    return self.decode(self.encode(x))
 
-
-class Convolutional(nn.Module):
+class Convolutional(Codec):
   """3x3 convolutions with max pooling, the mean over pixels as code; the way back transposes them.
 
   widths: channels of the levels, each half as high and wide as the one before.
@@ -124,8 +124,7 @@ class Convolutional(nn.Module):
 
   def __post_init__(self):
     super().__post_init__()
-    if self.activation not in ACTIVATIONS:
-      raise core.unknown("activation", self.activation, ACTIVATIONS)
+    mlp.check_activation(self.activation)
     if self.spec and len(self.spec.shape) != 3:
       raise core.UserError(f"convolutional: needs images, not data of shape {self.spec.shape}")
     if self.spec and min(self.spec.shape[:2]) < 2 ** len(self.widths):
@@ -153,20 +152,17 @@ class Convolutional(nn.Module):
 
   def encode(self, x: jax.Array, train: bool = False) -> jax.Array:
     for conv in self.down:
-      x = nn.max_pool(_activate(self.activation, conv(x)), (2, 2), (2, 2))
+      x = nn.max_pool(mlp.activate(self.activation, conv(x)), (2, 2), (2, 2))
     return self.last(x).mean((1, 2)).astype(jnp.float32)
 
   def decode(self, z: jax.Array, train: bool = False) -> jax.Array:
     h = self.first(z).reshape(len(z), *self.sizes[-1], self.widths[0])
     for i, (conv, (height, width)) in enumerate(zip(self.up, self.sizes[-2::-1])):
-      h = conv(_activate(self.activation, h) if i else h)[:, :height, :width]  # 2 n + 1, or 2 n
+      h = conv(mlp.activate(self.activation, h) if i else h)[:, :height, :width]  # 2 n + 1, or 2 n
     return h.astype(jnp.float32)
 
-  def __call__(self, x: jax.Array, train: bool = False) -> jax.Array:
-    return self.decode(self.encode(x))
 
-
-class Recurrent(nn.Module):
+class Recurrent(Codec):
   """Two LSTMs read the rows of a picture, top down; the last state is the code, repeated for each
   row to an LSTM and a dense layer that write them.
 
@@ -196,11 +192,8 @@ class Recurrent(nn.Module):
     h = self.writer(jnp.broadcast_to(z[:, None], (len(z), height, z.shape[-1])))
     return self.row(h).reshape(len(z), *self.spec.shape)
 
-  def __call__(self, x: jax.Array, train: bool = False) -> jax.Array:
-    return self.decode(self.encode(x))
 
-
-class Spatial(nn.Module):
+class Spatial(Codec):
   """A picture to a smaller grid of vectors [B, h, w, code] and back (van den Oord et al. 2017,
   arXiv:1711.00937, section 4.1): convolutions of stride 2, then residual blocks; the mirror image.
 
@@ -250,9 +243,6 @@ class Spatial(nn.Module):
       h = conv(nn.relu(h))[:, :high, :wide]
     return h.astype(jnp.float32)
 
-  def __call__(self, x: jax.Array, train: bool = False) -> jax.Array:
-    return self.decode(self.encode(x))
-
 
 class Block(nn.Module):
   """x + conv1x1(relu(conv3x3(relu(x))))."""
@@ -272,7 +262,3 @@ CODECS = {
   "recurrent": Recurrent,
   "spatial": Spatial,
 }
-
-
-def _activate(name, x):
-  return ACTIVATIONS[name](x) if name else x

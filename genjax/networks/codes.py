@@ -11,7 +11,7 @@ import dataclasses
 import jax
 
 from genjax import core
-from genjax.networks.mlp import ACTIVATIONS
+from genjax.networks import mlp
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -21,12 +21,12 @@ class Plain:
   activation: str = ""
 
   def __post_init__(self):
-    if self.activation and self.activation not in ACTIVATIONS:
-      raise core.unknown("activation", self.activation, ACTIVATIONS)
+    if self.activation:
+      mlp.check_activation(self.activation)
 
   def __call__(self, h: jax.Array, key: jax.Array | None = None) -> jax.Array:
     """h [B, code] -> z; with a key, as in training."""
-    return ACTIVATIONS[self.activation](h) if self.activation else h
+    return mlp.activate(self.activation, h)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

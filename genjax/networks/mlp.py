@@ -21,6 +21,17 @@ ACTIVATIONS = {
 }
 
 
+def check_activation(name: str) -> None:
+  """core.UserError unless there is one of this name."""
+  if name not in ACTIVATIONS:
+    raise core.unknown("activation", name, ACTIVATIONS)
+
+
+def activate(name: str, x: jax.Array) -> jax.Array:
+  """By the activation of this name; as it is for ""."""
+  return ACTIVATIONS[name](x) if name else x
+
+
 class MLP(nn.Module):
   """net(x, t, cond, train): x [B, *event], flattened -> x's shape, or [B, out].
 
@@ -47,8 +58,7 @@ class MLP(nn.Module):
 
   def __post_init__(self):
     super().__post_init__()
-    if self.activation not in ACTIVATIONS:
-      raise core.unknown("activation", self.activation, ACTIVATIONS)
+    check_activation(self.activation)
 
   @nn.compact
   def __call__(

@@ -35,16 +35,12 @@ class VQ:
   decay: core.Fraction = 0.99
   restart: core.NonNegative = 0.03
   depth = 1
+  learnt = True  # there is a codebook, to which the encoder must commit
 
   @property
   def size(self) -> int:
     """How many values each index has."""
     return self.codes
-
-  @property
-  def learnt(self) -> bool:
-    """Whether there is a codebook, to which the encoder must commit."""
-    return True
 
   def start(self, key: jax.Array, z: jax.Array) -> Codebook:
     """Codes on vectors of a batch z [..., width]; {} without a codebook."""
@@ -88,13 +84,11 @@ class VQ:
 
   def revive(self, book: Codebook, z: jax.Array, key: jax.Array) -> tuple[Codebook, jax.Array]:
     """(the codebook with dead codes put on vectors of z, how many)."""
-    rest, books = z.reshape(-1, self.width), []
+    rest, books, dead = z.reshape(-1, self.width), [], book["count"] < self.restart
     for i, vectors in enumerate(book["vectors"]):
       pick = jax.random.randint(jax.random.fold_in(key, i), (self.codes,), 0, len(rest))
-      dead = book["count"][i] < self.restart
-      books.append(jnp.where(dead[:, None], rest[pick], vectors))
+      books.append(jnp.where(dead[i][:, None], rest[pick], vectors))
       rest = rest - vectors[_nearest(vectors, rest)]
-    dead = book["count"] < self.restart
     vectors = jnp.stack(books)
     count = jnp.where(dead, 1.0, book["count"])
     total = jnp.where(dead[..., None], vectors, book["total"])

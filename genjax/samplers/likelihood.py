@@ -166,13 +166,8 @@ def dequantize(x: jax.Array, key: jax.Array, spec: core.DataSpec) -> tuple[jax.A
   """(x + uniform noise on its levels, nats to add to a density at it)."""
   if not spec.levels:
     return x, 0.0
-  width = level_width(spec)
+  width = spec.level_width
   return x + width * (jax.random.uniform(key, x.shape) - 0.5), x[0].size * np.log(width)
-
-
-def level_width(spec: core.DataSpec) -> float:
-  """From one of the data's levels to the next."""
-  return (spec.range[1] - spec.range[0]) / (spec.levels - 1)
 
 
 def _first(process, spec):
@@ -180,7 +175,7 @@ def _first(process, spec):
   least, _ = _angles(process)
   if not spec.levels or isinstance(process, chains.Chain | learned.Learned):
     return least
-  return jnp.maximum(least, np.arctan(CLEAR * level_width(spec)))
+  return jnp.maximum(least, np.arctan(CLEAR * spec.level_width))
 
 
 def _angles(process):
