@@ -24,6 +24,7 @@ from genjax.families import (
   dequantized,
   diffusion,
   gan,
+  hvae,
   latent,
   mixture,
   rbm,
@@ -32,7 +33,7 @@ from genjax.families import (
   vdm,
   vqvae,
 )
-from genjax.networks import autoencoders, cnn, codes, mlp, quantizers, unet
+from genjax.networks import autoencoders, cnn, codes, ladder, mlp, quantizers, unet
 from genjax.processes import (
   chains,
   continuous,
@@ -65,6 +66,7 @@ MODELS = {
   "classifier": classifier.Classifier,
   "autoencoder": autoencoder.Autoencoder,
   "vae": vae.VAE,
+  "hvae": hvae.HVAE,
   "latent": latent.Latent,
   "vqvae": vqvae.VQVAE,
 }
@@ -124,6 +126,7 @@ TABLES = {
   "head": heads.HEADS,
   "aim": vae_aims.AIMS,
   "codec": autoencoders.CODECS,
+  "ladder": ladder.LADDERS,
   "quantizer": quantizers.QUANTIZERS,
   "corruption": corruptions.CORRUPTIONS,
   "code": codes.CODES,

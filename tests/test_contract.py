@@ -58,6 +58,7 @@ MEMBERS = {
   "latent": ("latent_fashion_mnist", [*FAKE, "model.stage.codec.widths=8,4"]),
   "vqvae": ("vqvae_fashion_mnist", []),
   "vae": ("vae_mnist", ["model.pseudo_inputs=3", "optim.prior.name=adam"]),
+  "hvae": ("hvae_mnist", []),
   "wgan_gp": ("wgan_gp_ring", ["model.critic_steps=3"]),
   "gaussian_mixture": ("gmm_moons", ["model.components=3", "batch=64"]),
   "rbm": ("rbm_bars", ["model.hidden=5", "model.sweeps=10", "data.size=3"]),

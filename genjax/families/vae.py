@@ -138,27 +138,27 @@ class VAE:
   def once(self, params, buffers, batch, key, train=False) -> vae_aims.Pass:
     """One z for each example."""
     noise, z_key, *keys = jax.random.split(key, 4)
-    (x, nats), cond = self._stored(batch["x"], noise), self._cond(batch)
+    (x, nats), cond = stored(self, batch["x"], noise), self._cond(batch)
     q, buffers = self._encode(params, buffers, x, cond, train=train, key=keys[0])
     z = self.latent.sample(z_key, q, soft=train)
     if train:
-      buffers = _seen(buffers, z)
+      buffers = seen(buffers, "encoder", z)
     out, buffers = self._decode(params, buffers, z, cond, train=train, key=keys[1])
     kl = self.latent.kl(q)
     if self.pseudo_inputs:
       own = jnp.sum(self.latent.log_prob(q, z), axis=-1)
       kl = (own - self.log_prior(params, buffers, z))[:, None]
-    return vae_aims.Pass(q, z, _total(self.head.log_prob(out, x)) + nats, kl, buffers)
+    return vae_aims.Pass(q, z, per_example(self.head.log_prob(out, x)) + nats, kl, buffers)
 
   def weights(self, params, buffers, batch, key, samples, train=False, through_z=False):
     """(log w_k [K, B] of (2), buffers); through_z: q's density is not differentiated by q."""
     noise, z_key, *keys = jax.random.split(key, 4)
-    (x, nats), cond = self._stored(batch["x"], noise), self._cond(batch)
+    (x, nats), cond = stored(self, batch["x"], noise), self._cond(batch)
     q, buffers = self._encode(params, buffers, x, cond, train=train, key=keys[0])
     z = jax.vmap(lambda k: self.latent.sample(k, q))(jax.random.split(z_key, samples))
     flat = z.reshape(-1, *self.latent.shape)
     if train:
-      buffers = _seen(buffers, flat)
+      buffers = seen(buffers, "encoder", flat)
     many = jax.tree.map(lambda a: jnp.tile(a, (samples, *[1] * (a.ndim - 1))), cond)
     out, buffers = self._decode(params, buffers, flat, many, train=train, key=keys[1])
     density = jax.lax.stop_gradient(q) if through_z else q
@@ -208,15 +208,8 @@ class VAE:
     return {"reconstruction": p.reconstruction, "kl": -jnp.sum(p.kl, axis=-1)}
 
   def estimate(self, params, buffers, batch, key):
-    """(2) with K = importance, nats [B]; one sample after the other, so memory does not grow."""
-
-    def add(total, key):
-      log_w, _ = self.weights(params, buffers, batch, key, 1)
-      return jnp.logaddexp(total, log_w[0]), None
-
-    start = jnp.full(len(batch["x"]), -jnp.inf)
-    total, _ = jax.lax.scan(add, start, jax.random.split(key, self.importance))
-    return total - math.log(self.importance)
+    """(2) with K = importance, nats [B]."""
+    return estimate(self, params, buffers, batch, key, self.importance)
 
   def encode(self, params, buffers, x, cond=None):
     """x [N, *event] -> the z [N, *shape] that stands for it."""
@@ -239,20 +232,35 @@ class VAE:
     out, buffers = core.call(*args, **training)
     return out.reshape(len(z), *self.spec.shape, self.head.size), buffers
 
-  def _stored(self, x, key):
-    """(x, nats): dequantized where the head is a density of data on levels."""
-    return likelihood.dequantize(x, key, self.spec) if self.head.density else (x, 0.0)
-
   def _cond(self, batch):
     return {name: batch[name] for name in self.conditions}
 
 
-def _seen(buffers, z):
-  """The moments of z, for those who model it, see latent.py."""
-  own = buffers["encoder"]
-  return {**buffers, "encoder": {**own, "codes": latent.see(own["codes"], z)}}
+def estimate(
+  model: Any, params: core.Params, buffers: core.Buffers, batch: core.Batch, key, samples: int
+) -> jax.Array:
+  """(2) with K = samples, nats [B]; one sample after the other, so memory does not grow."""
+
+  def add(total, key):
+    log_w, _ = model.weights(params, buffers, batch, key, 1)
+    return jnp.logaddexp(total, log_w[0]), None
+
+  start = jnp.full(len(batch["x"]), -jnp.inf)
+  total, _ = jax.lax.scan(add, start, jax.random.split(key, samples))
+  return total - math.log(samples)
 
 
-def _total(a):
+def stored(model: Any, x: jax.Array, key: jax.Array) -> tuple[jax.Array, float]:
+  """(x, nats): dequantized where the model's head is a density of data on levels."""
+  return likelihood.dequantize(x, key, model.spec) if model.head.density else (x, 0.0)
+
+
+def seen(buffers: core.Buffers, group: str, z: jax.Array) -> core.Buffers:
+  """With the moments of a group's z [B, ...], for those who model it, see latent.py."""
+  own = buffers[group]
+  return {**buffers, group: {**own, "codes": latent.see(own["codes"], z)}}
+
+
+def per_example(a: jax.Array) -> jax.Array:
   """Sum over an example's dimensions: [B, *event] -> [B]."""
   return jnp.sum(a.reshape(len(a), -1), axis=1)

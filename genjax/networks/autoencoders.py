@@ -15,7 +15,7 @@ import jax
 import jax.numpy as jnp
 
 from genjax import core
-from genjax.networks import mlp
+from genjax.networks import convolution, mlp
 
 KERNEL = nn.initializers.glorot_uniform()
 
@@ -234,8 +234,7 @@ class Spatial(Codec):
     return self.to_code(x).astype(jnp.float32)
 
   def decode(self, z: jax.Array, train: bool = False) -> jax.Array:
-    height, width = self.spec.shape[:2]
-    levels = [(-(-height // 2**i), -(-width // 2**i)) for i in range(len(self.widths))]
+    levels = convolution.halvings(self.spec.shape[:2], len(self.widths))
     h = self.from_code(z)
     for block in self.outer:
       h = block(h)

@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 
 from genjax import core
-from genjax.networks import embeddings
+from genjax.networks import convolution, embeddings
 
 
 class CNN(nn.Module):
@@ -88,7 +88,7 @@ class Deconv(nn.Module):
     train: bool = False,
   ) -> jax.Array:
     height, width = self.spec.shape[:2]
-    sizes = [(-(-height // 2**i), -(-width // 2**i)) for i in range(len(self.widths))][::-1]
+    sizes = convolution.halvings((height, width), len(self.widths))[::-1]
     z = embeddings.beside(z, cond)
     h = nn.Dense(sizes[0][0] * sizes[0][1] * self.widths[0], dtype=self.dtype, name="in")(z)
     h = h.reshape(len(z), *sizes[0], self.widths[0])

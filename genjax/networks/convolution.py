@@ -94,6 +94,11 @@ def upsample(x: jax.Array) -> jax.Array:
   return x.reshape(b, 2 * h, 2 * w, c)
 
 
+def halvings(size: tuple[int, int], levels: int) -> list[tuple[int, int]]:
+  """Height and width, and what they are halved to, rounded up: as many as there are levels."""
+  return [(-(-size[0] // 2**i), -(-size[1] // 2**i)) for i in range(levels)]
+
+
 def space_to_depth(x: jax.Array, patch: int) -> jax.Array:
   """Each patch x patch square becomes one pixel: [B, H, W, C] -> [B, H/p, W/p, p*p*C]."""
   b, h, w, c = x.shape

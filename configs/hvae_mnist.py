@@ -1,0 +1,35 @@
+"""Hierarchical variational autoencoder (VDVAE) on binarized MNIST.
+
+python -m genjax.main --config=configs/hvae_mnist.py
+"""
+
+from configs import base
+
+
+def get_config(arg=""):
+  config = base.get_config()
+  config.data = dict(name="mnist", source="auto", binarize="dynamic")
+  config.model = dict(
+    name="hvae",
+    ladder=dict(name="vdvae", widths=(16, 32, 32, 32), blocks=(1, 2, 3, 2), code=8, bottleneck=2),
+    head=dict(name="bernoulli"),
+    aim=dict(name="elbo"),
+    importance=100,
+  )
+  config.optim = dict(
+    hvae=dict(name="adamw", lr=1e-3, clip=200.0, schedule=dict(name="warmup_cosine", warmup=100))
+  )
+  config.ema = dict(ema=dict(decay=0.999))
+  config.eval_ema = "ema"
+  config.update(dict(steps=10_000, batch=64, log_every=250, sample_every=2500, save_every=2500))
+  config.metrics = ("likelihood", "reconstruction")
+  return base.variant(config, arg, smoke=smoke)
+
+
+def smoke(config):
+  """20 steps on random bits."""
+  config = base.smoke(config)
+  config.data = dict(name="fake", shape=(6, 6, 1), binarize="threshold")
+  config.model.ladder.update(dict(widths=(4, 8), blocks=(1, 2), code=2))
+  config.model.importance = 5
+  return config
