@@ -11,7 +11,7 @@ def get_config(arg=""):
   config.data = dict(name="mnist", source="auto", binarize="dynamic")
   config.model = dict(
     name="hvae",
-    ladder=dict(name="vdvae", widths=(16, 32, 32, 32), blocks=(1, 2, 3, 2), code=8, bottleneck=2),
+    ladder=dict(name="vdvae", widths=(24, 32, 32), blocks=(1, 3, 2), code=8, patch=2),
     head=dict(name="bernoulli"),
     aim=dict(name="elbo"),
     importance=100,
@@ -21,7 +21,7 @@ def get_config(arg=""):
   )
   config.ema = dict(ema=dict(decay=0.999))
   config.eval_ema = "ema"
-  config.update(dict(steps=10_000, batch=64, log_every=250, sample_every=2500, save_every=2500))
+  config.update(dict(steps=8000, batch=64, log_every=250, sample_every=2000, save_every=2000))
   config.metrics = ("likelihood", "reconstruction")
   return base.variant(config, arg, smoke=smoke)
 
@@ -30,6 +30,6 @@ def smoke(config):
   """20 steps on random bits."""
   config = base.smoke(config)
   config.data = dict(name="fake", shape=(6, 6, 1), binarize="threshold")
-  config.model.ladder.update(dict(widths=(4, 8), blocks=(1, 2), code=2))
+  config.model.ladder.update(dict(widths=(4, 8), blocks=(1, 1), code=2, patch=1))
   config.model.importance = 5
   return config

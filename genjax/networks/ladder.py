@@ -56,7 +56,8 @@ class Pass(NamedTuple):
 
 
 class Bottleneck(nn.Module):
-  """Convolutions 1x1, 3x3, 3x3, 1x1, each after gelu: [B, H, W, C] -> [B, H, W, features].
+  """Convolutions 1x1, 3x3, 3x3, 1x1, each after gelu: parts [B, H, W, C_i], as if joined ->
+  [B, H, W, features].
 
   middle: channels of the inner ones. wide: without it those are 1x1 too.
   scale: of the last kernel at first. dtype: of the computation; the result is float32.
@@ -69,9 +70,10 @@ class Bottleneck(nn.Module):
   dtype: Any = jnp.float32
 
   @nn.compact
-  def __call__(self, x: jax.Array) -> jax.Array:
-    inner = convolution.Convolution if self.wide else nn.Dense
-    h = nn.Dense(self.middle, dtype=self.dtype, name="first")(nn.gelu(x))
+  def __call__(self, *parts: jax.Array) -> jax.Array:
+    inner = convolution.Convolution if self.wide else convolution.Pointwise
+    first = convolution.Pointwise(self.middle, dtype=self.dtype, name="first")
+    h = first(*(nn.gelu(part) for part in parts))
     for i in range(2):
       h = inner(self.middle, dtype=self.dtype, name=f"inner_{i}")(nn.gelu(h))
     last = nn.Dense(self.features, kernel_init=scaled(self.scale), dtype=self.dtype, name="last")
@@ -104,7 +106,7 @@ class Rung(nn.Module):
 
   def posterior(self, h: jax.Array, features: jax.Array) -> Normal:
     """q(z_i | z_<i, x)."""
-    return normal(self.from_both(jnp.concatenate([h, features], axis=-1)))
+    return normal(self.from_both(h, features))
 
   def take(self, h: jax.Array, z: jax.Array) -> jax.Array:
     """Equation (4), of h + r."""
