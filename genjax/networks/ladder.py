@@ -16,9 +16,9 @@ i, given z_<i: the KL in closed form, and the log ratio of one draw, whose mean 
     KL    = (s_q^2 + (m_q - m_p)^2) / (2 s_p^2) - 1/2 + log s_p - log s_q                       (5)
     ratio = log q(z_i)/p(z_i) = (z_i - m_p)^2 / (2 s_p^2) - eps_i^2 / 2 + log s_p - log s_q (6)
 
-Every function of blocks is four convolutions through a narrow middle (`Bottleneck`). Those of the
-prior end in zeros: at first p is N(0, 1). What ends in a sum over blocks starts 1 / sqrt(blocks) as
-large, so that h does not grow with their number.
+prior, posterior and residual are four convolutions through a narrow middle (`Bottleneck`), of one
+pixel where a picture has no more than 2 x 2. Those of the prior end in zeros: at first p is
+N(0, 1). W, and where a residual ends, start 1 / sqrt(blocks) as large: h does not grow with them.
 """
 
 import itertools
@@ -117,12 +117,12 @@ class Rung(nn.Module):
 class Ladder(nn.Module):
   """x [B, H, W, C] of the data's size and one noise for each of `shapes` -> Pass.
 
-  widths: channels of the resolutions, the data's first, each half as high and wide as the one
+  widths: channels of the resolutions, the finest first, each half as high and wide as the one
     before, rounded up. blocks: at each resolution, on both ways; may be 0.
   code: channels of each z. bottleneck: how many times narrower the inner convolutions are.
   patch: patch x patch squares of pixels are folded into channels around the ladder, as in UNet.
   out: channels of the answer. dtype: of the computation; parameters, z and nats are float32.
-  Raises UserError where these do not fit together or the data.
+  Raises UserError where these do not fit one another or the data.
   """
 
   widths: tuple[core.Size, ...] = (16, 32, 32)
