@@ -68,7 +68,14 @@ MODELS = {
   "latent": latent.Latent,
   "vqvae": vqvae.VQVAE,
 }
-NETWORKS = {"mlp": mlp.MLP, "cnn": cnn.CNN, "deconv": cnn.Deconv, "unet": unet.UNet}
+NETWORKS = {
+  "mlp": mlp.MLP,
+  "cnn": cnn.CNN,
+  "deconv": cnn.Deconv,
+  "down": autoencoders.Down,
+  "up": autoencoders.Up,
+  "unet": unet.UNet,
+}
 SOURCES = {
   "mnist": mnist.Mnist,
   "fashion_mnist": mnist.FashionMnist,

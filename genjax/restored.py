@@ -25,6 +25,8 @@ from genjax.data import pipeline, sources, transforms
 from genjax.training import averages, checkpoints, program, runtime, sharding
 from genjax.training import step as step_lib
 
+COMPLETED = 1000  # pictures at most that samples start from
+
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Setup:
@@ -98,9 +100,21 @@ class Setup:
     return jax.jit(self.model.reconstruct, compiler_options=runtime.options())
 
   def _inputs(self, root, index):
-    """Sample i has a key of its own, and the label i modulo the number of classes."""
-    keys = jax.vmap(jax.random.fold_in, (None, 0))(root, index)
-    return keys, {name: index % self.data.spec.classes for name in self.model.conditions}
+    """Sample i has a key of its own."""
+    return jax.vmap(jax.random.fold_in, (None, 0))(root, index), self.conditions(index)
+
+  def conditions(self, index: jax.Array) -> dict[str, jax.Array]:
+    """cond of the samples of these numbers [N]: the label i modulo the number of classes, and the
+    i-th picture of the validation split to complete."""
+    fill = {
+      "label": lambda: index % self.data.spec.classes,
+      "known": lambda: jnp.asarray(self._unfinished)[index % len(self._unfinished)],
+    }
+    return {name: fill[name]() for name in self.model.conditions}
+
+  @functools.cached_property
+  def _unfinished(self):
+    return next(self.pipeline.sequential("valid", COMPLETED))["x"]
 
 
 def assemble(config: Mapping[str, Any]) -> Setup:
@@ -318,14 +332,11 @@ def load_group(where: str) -> tuple[Any, Any]:
   group, _, raw = group.partition("@")
   if raw not in ("", "raw"):
     raise core.UserError(f"load: {where!r} ends in @{raw}, expected @raw or nothing")
-  workdir = pathlib.Path(path)
-  if not (workdir / "config.json").is_file():
-    raise core.UserError(
-      f"load: there is no run {path or where!r}; make it with: python -m genjax.main "
-      f"--config=configs/{workdir.name}.py"
-    )
-  config = config_lib.from_run(workdir)[0]
-  run = Run.open(workdir, {**config, "eval_ema": ""} if raw else config)
+  try:
+    config = config_lib.of_run(path)
+  except core.UserError as e:
+    raise core.UserError(f"load: {e}") from None
+  run = Run.open(pathlib.Path(path), {**config, "eval_ema": ""} if raw else config)
   if group not in run.params:
     raise core.unknown(f"group in {path}", group, run.params)
   return run.params[group], run.buffers.get(group, {})

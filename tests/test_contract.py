@@ -105,7 +105,7 @@ class Member:
     return jax.random.split(jax.random.key(seed), n)
 
   def cond(self, n=6):
-    return {name: jnp.arange(n) % self.setup.data.spec.classes for name in self.model.conditions}
+    return self.setup.conditions(jnp.arange(n))
 
 
 def data(state):
