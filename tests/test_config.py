@@ -90,9 +90,7 @@ def test_a_nested_model_may_be_that_of_a_run(tmp_path, monkeypatch):
   assert config.complete(whole)["model"]["stage"] == first["model"]
   whole["model"]["stage"] = first["model"]
   whole["model"]["stage"]["codec"] = "runs/first-tied"
-  with pytest.raises(
-    core.UserError, match=r"model\.stage\.codec=.*, expected a dict"
-  ):
+  with pytest.raises(core.UserError, match=r"model\.stage\.codec=.*, expected a dict"):
     config.complete(whole)
 
 
