@@ -12,8 +12,6 @@ import argparse
 import json
 import math
 import pathlib
-import subprocess
-import sys
 
 import jax
 import jax.numpy as jnp
@@ -22,6 +20,7 @@ import numpy as np
 from genjax import config as config_lib
 from genjax import restored
 from genjax.evaluation import reconstruction
+from genjax.launch import trained
 from genjax.report import pictures
 
 HERE = pathlib.Path(__file__).parent
@@ -49,20 +48,10 @@ HEAD = ["autoencoder", "validation loss", "penalty in it", "book", "mean square 
         "PCA of equal size", "parameters", "epochs", "seconds an epoch"]  # fmt: skip
 
 
-def train(name: str, seed: int) -> pathlib.Path:
-  """The run directory, finished."""
-  config, workdir = ZOO[name][0].partition(":"), RUNS / f"{name}-{seed}"
-  if not (workdir / "report.html").is_file():
-    file = f"configs/{config[0]}.py{config[1]}{config[2]}"
-    command = [sys.executable, "-m", "genjax.main", f"--config={file}", f"--workdir={workdir}"]
-    command += [f"--config.seed={seed}", "--config.metrics="]
-    subprocess.run(command, cwd=ROOT, check=True, stdout=subprocess.DEVNULL)
-  return workdir
-
-
 def measure(name: str, seed: int) -> dict:
   """A trained model on the validation split."""
-  workdir = train(name, seed)
+  overrides = [f"seed={seed}", "metrics="]
+  workdir = trained.trained(ZOO[name][0], RUNS / f"{name}-{seed}", overrides)
   run = restored.Run.open(workdir, config_lib.from_run(workdir)[0]).against("valid")
   facts = json.loads((workdir / "run.json").read_text())
   epochs = run.config["steps"] * run.config["batch"] / len(run.data.splits["train"]["x"])

@@ -10,10 +10,10 @@ measured again.
 import argparse
 import json
 import pathlib
-import subprocess
-import sys
 
 import matplotlib
+
+from genjax.launch import trained
 
 matplotlib.use("Agg")
 from matplotlib import pyplot
@@ -119,9 +119,7 @@ def main() -> None:
   parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
   parser.add_argument("--workdir", type=pathlib.Path, default=ROOT / "runs" / "ddpm_mnist")
   workdir = parser.parse_args().workdir
-  if not (workdir / "report.html").is_file():
-    command = [sys.executable, "-m", "genjax.main", "--config=configs/ddpm_mnist.py"]
-    subprocess.run([*command, f"--workdir={workdir}"], cwd=ROOT, check=True)
+  trained.trained("ddpm_mnist", workdir)
   file = HERE / "results.json"
   known = json.loads(file.read_text()) if file.is_file() else []
   have, results = {(r["solver"], r["grid"], r["evaluations"]): r for r in known}, []
