@@ -21,7 +21,7 @@ from genjax import config as config_lib
 from genjax import restored
 from genjax.evaluation import reconstruction
 from genjax.launch import trained
-from genjax.report import pictures
+from genjax.report import markdown, pictures
 
 HERE = pathlib.Path(__file__).parent
 ROOT = HERE.parents[1]
@@ -132,11 +132,11 @@ def row(name: str, own: list[dict]) -> list[str]:
 
 def table(results: list[dict]) -> str:
   """Markdown, a row a variant."""
-  lines = [HEAD, ["---"] * len(HEAD)]
+  lines = [HEAD]
   for name in ZOO:
     own = [r for r in results if r["name"] == name]
     lines += [row(name, own)] * bool(own)
-  return "".join(f"| {' | '.join(line)} |\n" for line in lines)
+  return markdown.table(lines)
 
 
 def main() -> None:
@@ -154,9 +154,7 @@ def main() -> None:
         print(json.dumps(have[name, seed]), flush=True)
   results = list(have.values())
   picture([name for name in ZOO if (RUNS / f"{name}-0" / "report.html").is_file()])
-  readme = HERE / "README.md"
-  head, _, tail = readme.read_text().partition("<!-- table -->\n")
-  readme.write_text(f"{head}<!-- table -->\n{table(results)}{tail[tail.index('<!-- end -->') :]}")
+  markdown.insert(HERE / "README.md", table(results))
 
 
 if __name__ == "__main__":
