@@ -54,19 +54,18 @@ class Setup:
     """This host's rows of the batches of the steps start ... stop - 1."""
     return self.pipeline.iterate(start, stop, sharding.rows(self.config["batch"]))
 
-  def _initial(self, batch, loaded):
-    return step_lib.initial_state(
-      self.model, self.optimizers, self.averaged, batch, self.config["seed"], loaded
-    )
+  def _initial(self, batch, loaded, seed):
+    return step_lib.initial_state(self.model, self.optimizers, self.averaged, batch, seed, loaded)
 
   def initial(self, over, loaded: Mapping[str, tuple]) -> core.TrainState:
     """The state of step 0 on every device."""
     batch = sharding.place(next(self.batches(0, 1)), over)
-    return jax.jit(self._initial, out_shardings=sharding.replicated(over))(batch, dict(loaded))
+    start = jax.jit(self._initial, out_shardings=sharding.replicated(over))
+    return start(batch, dict(loaded), np.uint32(self.config["seed"]))  # one program for all seeds
 
   def abstract(self, over, loaded: Mapping[str, tuple] | None = None) -> core.TrainState:
     """Its shapes, dtypes and sharding; nothing is computed."""
-    shapes = jax.eval_shape(self._initial, self.pipeline.at(0), loaded or {})
+    shapes = jax.eval_shape(self._initial, self.pipeline.at(0), loaded or {}, np.uint32(0))
     where = sharding.replicated(over)
     return jax.tree.map(lambda a: jax.ShapeDtypeStruct(a.shape, a.dtype, sharding=where), shapes)
 

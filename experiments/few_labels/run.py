@@ -2,7 +2,7 @@
 
     python experiments/few_labels/run.py
 
-Trains configs/autoencoder_fashion_mnist.py:stacked, which sees no labels, into runs/few_labels; then
+Trains configs/autoencoder_fashion_mnist.py:stacked, without labels, into runs/few_labels; then
 classifiers on its code from 100 and 500 labelled pictures: the encoder frozen, fine-tuned, or the
 same network from scratch. Writes results.json, few_labels.png and the table in README.md.
 """
