@@ -20,6 +20,7 @@ from genjax.data import bars, digits, fake, folder, mnist, prepared, toys
 from genjax.distributions import heads, latents, sources
 from genjax.families import (
   autoencoder,
+  autoregressive,
   classifier,
   dequantized,
   diffusion,
@@ -32,7 +33,7 @@ from genjax.families import (
   vdm,
   vqvae,
 )
-from genjax.networks import autoencoders, cnn, codes, mlp, quantizers, unet
+from genjax.networks import autoencoders, cnn, codes, mlp, quantizers, transformer, unet
 from genjax.processes import (
   chains,
   continuous,
@@ -67,8 +68,15 @@ MODELS = {
   "vae": vae.VAE,
   "latent": latent.Latent,
   "vqvae": vqvae.VQVAE,
+  "autoregressive": autoregressive.Autoregressive,
 }
-NETWORKS = {"mlp": mlp.MLP, "cnn": cnn.CNN, "deconv": cnn.Deconv, "unet": unet.UNet}
+NETWORKS = {
+  "mlp": mlp.MLP,
+  "cnn": cnn.CNN,
+  "deconv": cnn.Deconv,
+  "unet": unet.UNet,
+  "transformer": transformer.Transformer,
+}
 SOURCES = {
   "mnist": mnist.Mnist,
   "fashion_mnist": mnist.FashionMnist,

@@ -60,6 +60,7 @@ MEMBERS = {
   "vae": ("vae_mnist", ["model.pseudo_inputs=3", "optim.prior.name=adam"]),
   "wgan_gp": ("wgan_gp_ring", ["model.critic_steps=3"]),
   "gaussian_mixture": ("gmm_moons", ["model.components=3", "batch=64"]),
+  "autoregressive": ("transformer_bars", ["data.size=3", "model.network.width=8"]),
   "rbm": ("rbm_bars", ["model.hidden=5", "model.sweeps=10", "data.size=3"]),
 }
 
