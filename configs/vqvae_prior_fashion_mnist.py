@@ -3,7 +3,8 @@
 python -m genjax.main --config=configs/vqvae_fashion_mnist.py
 python -m genjax.main --config=configs/vqvae_prior_fashion_mnist.py
 
-The first command trains the VQ-VAE, whose 49 codes a picture are then one sequence.
+The first command trains the VQ-VAE, whose 49 codes a picture are then one sequence. Both have a
+variant two_level: the 16 codes of a VQ-VAE-2's top, then the 49 of its bottom.
 """
 
 from configs import base, vqvae_fashion_mnist
@@ -29,7 +30,14 @@ def get_config(arg=""):
   config.eval_ema = "ema"
   config.update(dict(steps=6000, batch=64, log_every=200, sample_every=2000, save_every=2000))
   config.metrics = ("fd", "legible")
-  return base.variant(config, arg, smoke=smoke)
+  return base.variant(config, arg, smoke=smoke, two_level=two_level)
+
+
+def two_level(config):
+  """Of the codes of vqvae_fashion_mnist.py:two_level."""
+  config.model.stage = vqvae_fashion_mnist.get_config("two_level").model
+  config.load = dict(vqvae="runs/vqvae_fashion_mnist-two_level:vqvae")
+  return config
 
 
 def smoke(config):

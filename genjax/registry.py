@@ -32,8 +32,9 @@ from genjax.families import (
   vae_aims,
   vdm,
   vqvae,
+  vqvae2,
 )
-from genjax.networks import autoencoders, cnn, codes, mlp, quantizers, transformer, unet
+from genjax.networks import autoencoders, cnn, codes, mlp, pyramid, quantizers, transformer, unet
 from genjax.processes import (
   chains,
   continuous,
@@ -68,6 +69,7 @@ MODELS = {
   "vae": vae.VAE,
   "latent": latent.Latent,
   "vqvae": vqvae.VQVAE,
+  "vqvae2": vqvae2.VQVAE2,
   "autoregressive": autoregressive.Autoregressive,
 }
 NETWORKS = {
@@ -131,7 +133,7 @@ TABLES = {
   "latent": latents.LATENTS,
   "head": heads.HEADS,
   "aim": vae_aims.AIMS,
-  "codec": autoencoders.CODECS,
+  "codec": {**autoencoders.CODECS, "pyramid": pyramid.Pyramid},
   "quantizer": quantizers.QUANTIZERS,
   "corruption": corruptions.CORRUPTIONS,
   "code": codes.CODES,

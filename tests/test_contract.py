@@ -57,6 +57,16 @@ MEMBERS = {
   ),
   "latent": ("latent_fashion_mnist", [*FAKE, "model.stage.codec.widths=8,4"]),
   "vqvae": ("vqvae_fashion_mnist", []),
+  "vqvae2": (
+    "vqvae_fashion_mnist",
+    [
+      "model.name=vqvae2",
+      "model.codec.name=pyramid",
+      "model.codec.widths=4,8",
+      "model.codec.blocks=1",
+      "model.codec.code=3",
+    ],
+  ),
   "vae": ("vae_mnist", ["model.pseudo_inputs=3", "optim.prior.name=adam"]),
   "wgan_gp": ("wgan_gp_ring", ["model.critic_steps=3"]),
   "gaussian_mixture": ("gmm_moons", ["model.components=3", "batch=64"]),

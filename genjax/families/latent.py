@@ -68,6 +68,11 @@ class Latent:
     return getattr(self.stage, "code_levels", 0)
 
   @property
+  def code_books(self) -> dict[str, int]:
+    """How many entries of a code come from each codebook, where there are several."""
+    return getattr(self.stage, "code_books", {})
+
+  @property
   def pretrained(self) -> tuple[str, ...]:
     return (*groups(self.stage), *self.prior.pretrained)
 
