@@ -1,6 +1,9 @@
 """Autoregressive transformer on bars and stripes, pixel by pixel.
 
 python -m genjax.main --config=configs/transformer_bars.py
+
+Seed 0: 3.384 nats, 0.005 ± 0.008 above the entropy of the distribution; 89 s of training on 2 cores
+of an Intel Xeon that other work shared.
 """
 
 from configs import base

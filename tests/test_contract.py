@@ -58,13 +58,15 @@ MEMBERS = {
   "latent": ("latent_fashion_mnist", [*FAKE, "model.stage.codec.widths=8,4"]),
   "vqvae": ("vqvae_fashion_mnist", []),
   "vqvae2": (
-    "vqvae_fashion_mnist",
+    "vqvae_fashion_mnist:two_level",
     [
-      "model.name=vqvae2",
-      "model.codec.name=pyramid",
-      "model.codec.widths=4,8",
+      *FAKE,
+      "model.codec.widths=4",
       "model.codec.blocks=1",
       "model.codec.code=3",
+      "model.quantizer.codes=8",
+      "model.quantizer.width=3",
+      "batch=16",
     ],
   ),
   "vae": ("vae_mnist", ["model.pseudo_inputs=3", "optim.prior.name=adam"]),
@@ -76,7 +78,8 @@ MEMBERS = {
 
 
 def test_every_family_is_a_member():
-  files = {f"{ROOT}/configs/{name.partition(':')[0]}.py" for name, _ in MEMBERS.values()}
+  parts = [name.partition(":") for name, _ in MEMBERS.values()]
+  files = {f"{ROOT}/configs/{file}.py{colon}{variant}" for file, colon, variant in parts}
   families = {config.from_file(file)[0]["model"]["name"] for file in files}
   assert families == set(registry.MODELS)
 
