@@ -1,4 +1,4 @@
-"""Sampling from a VQ-VAE: an autoregressive transformer of its codes, of Fashion-MNIST.
+"""Sampling from a VQ-VAE: a transformer of its codes, of Fashion-MNIST.
 
 python -m genjax.main --config=configs/vqvae_fashion_mnist.py
 python -m genjax.main --config=configs/vqvae_prior_fashion_mnist.py
