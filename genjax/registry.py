@@ -20,6 +20,7 @@ from genjax.data import bars, digits, fake, folder, mnist, prepared, toys
 from genjax.distributions import heads, latents, sources
 from genjax.families import (
   autoencoder,
+  autoregressive,
   classifier,
   dequantized,
   diffusion,
@@ -31,8 +32,9 @@ from genjax.families import (
   vae_aims,
   vdm,
   vqvae,
+  vqvae2,
 )
-from genjax.networks import autoencoders, cnn, codes, mlp, quantizers, unet
+from genjax.networks import autoencoders, cnn, codes, mlp, pyramid, quantizers, transformer, unet
 from genjax.processes import (
   chains,
   continuous,
@@ -67,6 +69,8 @@ MODELS = {
   "vae": vae.VAE,
   "latent": latent.Latent,
   "vqvae": vqvae.VQVAE,
+  "vqvae2": vqvae2.VQVAE2,
+  "autoregressive": autoregressive.Autoregressive,
 }
 NETWORKS = {
   "mlp": mlp.MLP,
@@ -75,6 +79,7 @@ NETWORKS = {
   "down": autoencoders.Down,
   "up": autoencoders.Up,
   "unet": unet.UNet,
+  "transformer": transformer.Transformer,
 }
 SOURCES = {
   "mnist": mnist.Mnist,
@@ -130,7 +135,7 @@ TABLES = {
   "latent": latents.LATENTS,
   "head": heads.HEADS,
   "aim": vae_aims.AIMS,
-  "codec": autoencoders.CODECS,
+  "codec": {**autoencoders.CODECS, "pyramid": pyramid.Pyramid},
   "quantizer": quantizers.QUANTIZERS,
   "corruption": corruptions.CORRUPTIONS,
   "code": codes.CODES,

@@ -56,15 +56,29 @@ MEMBERS = {
   ),
   "latent": ("latent_fashion_mnist", [*FAKE, "model.stage.codec.widths=8,4"]),
   "vqvae": ("vqvae_fashion_mnist", []),
+  "vqvae2": (
+    "vqvae_fashion_mnist:two_level",
+    [
+      *FAKE,
+      "model.codec.widths=4",
+      "model.codec.blocks=1",
+      "model.codec.code=3",
+      "model.quantizer.codes=8",
+      "model.quantizer.width=3",
+      "batch=16",
+    ],
+  ),
   "vae": ("vae_mnist", ["model.pseudo_inputs=3", "optim.prior.name=adam"]),
   "wgan_gp": ("wgan_gp_ring", ["model.critic_steps=3"]),
   "gaussian_mixture": ("gmm_moons", ["model.components=3", "batch=64"]),
+  "autoregressive": ("transformer_bars", ["data.size=3", "model.network.width=8"]),
   "rbm": ("rbm_bars", ["model.hidden=5", "model.sweeps=10", "data.size=3"]),
 }
 
 
 def test_every_family_is_a_member():
-  files = {f"{ROOT}/configs/{name.partition(':')[0]}.py" for name, _ in MEMBERS.values()}
+  parts = [name.partition(":") for name, _ in MEMBERS.values()]
+  files = {f"{ROOT}/configs/{file}.py{colon}{variant}" for file, colon, variant in parts}
   families = {config.from_file(file)[0]["model"]["name"] for file in files}
   assert families == set(registry.MODELS)
 
