@@ -84,6 +84,7 @@ def conditional(config):
 def completion(config):
   """The right half of a digit, given the left one."""
   config.model.known = "left"
+  config.metrics = ("likelihood",)
   return config
 
 

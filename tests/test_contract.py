@@ -69,6 +69,8 @@ MEMBERS = {
     ],
   ),
   "vae": ("vae_mnist", ["model.pseudo_inputs=3", "optim.prior.name=adam"]),
+  "completion": ("vae_mnist", ["model.known=left"]),
+  "grid": ("kl_autoencoder_fashion_mnist", []),
   "wgan_gp": ("wgan_gp_ring", ["model.critic_steps=3"]),
   "gaussian_mixture": ("gmm_moons", ["model.components=3", "batch=64"]),
   "autoregressive": ("transformer_bars", ["data.size=3", "model.network.width=8"]),
@@ -240,7 +242,8 @@ def test_codes_and_back(member):
   code = jax.jit(member.model.encode)
   z = code(state.params, state.buffers, x)
   assert len(z) == len(x)
-  again = member.model.decode(state.params, state.buffers, z)
+  cond = ({"known": x},) if "known" in member.model.conditions else ()
+  again = member.model.decode(state.params, state.buffers, z, *cond)
   chex.assert_shape(again, x.shape)
   chex.assert_tree_all_finite(again)
   twice = member.model.reconstruct(state.params, state.buffers, x)
