@@ -1,8 +1,9 @@
-"""Tables of experiments, and where they go."""
+"""Tables and bars of experiments."""
 
 import pytest
+from PIL import Image
 
-from genjax.report import markdown
+from genjax.report import bars, markdown
 
 
 def test_a_table_takes_the_place_of_the_one_before(tmp_path):
@@ -17,3 +18,16 @@ def test_a_table_takes_the_place_of_the_one_before(tmp_path):
   )
   with pytest.raises(ValueError, match="three"):
     markdown.insert(page, text, "three")
+
+
+def test_shares_of_several_seeds():
+  assert markdown.percent([0.5, 0.6, 0.7]) == "60.0% ± 10.0%"
+  assert markdown.percent([]) == ""
+
+
+def test_bars_are_drawn_where_there_are_values(tmp_path):
+  groups = {"a": [[0.1, 0.3], []], "b": [[0.5, 0.5], [0.2, 0.4]]}
+  bars.draw(tmp_path / "bars.png", groups, ["x", "y"], ("place", "value"), (0.0, 1.0))
+  with Image.open(tmp_path / "bars.png") as image:
+    shown = set(image.convert("RGB").getdata())
+  assert {(31, 119, 180), (255, 127, 14)} <= shown  # both groups, in matplotlib's first colours

@@ -12,7 +12,6 @@ import json
 import pathlib
 
 import jax
-import matplotlib
 import numpy as np
 import optax
 
@@ -20,10 +19,7 @@ from genjax import config as config_lib
 from genjax import restored
 from genjax.launch import trained
 from genjax.networks import classifier
-from genjax.report import markdown
-
-matplotlib.use("Agg")
-from matplotlib import pyplot
+from genjax.report import bars, markdown
 
 HERE = pathlib.Path(__file__).parent
 RUN = HERE.parents[1] / "runs" / "class_conditional_mnist"
@@ -68,22 +64,13 @@ def main() -> None:
       print(json.dumps(results[-1]), flush=True)
   (HERE / "results.json").write_text(json.dumps(results, indent=1) + "\n")
   cell = lambda n, m: [r["accuracy"] for r in results if (r["real"], r["drawn"]) == (n, m)]
-  text = lambda v: f"{np.mean(v):.1%} ± {np.std(v, ddof=1):.1%}" if v else ""
   lines = [["test accuracy", *(f"{m:,} drawn" for m in DRAWN)]]
-  lines += [[f"{n:,} real", *(text(cell(n, m)) for m in DRAWN)] for n in REAL]
+  lines += [[f"{n:,} real", *(markdown.percent(cell(n, m)) for m in DRAWN)] for n in REAL]
   print(table := markdown.table(lines))
   markdown.insert(HERE / "README.md", table)
-  figure, axis = pyplot.subplots(figsize=(5, 3.5))
-  for i, m in enumerate(DRAWN):
-    have = [(j, cell(n, m)) for j, n in enumerate(REAL) if cell(n, m)]
-    places, means = [j + 0.25 * (i - 1) for j, _ in have], [np.mean(v) for _, v in have]
-    spread = [np.std(v, ddof=1) for _, v in have]
-    axis.bar(places, means, 0.23, yerr=spread, capsize=3, label=f"{m:,} drawn")
-  axis.set(xticks=range(len(REAL)), xticklabels=REAL, xlabel="real digits", ylabel="accuracy")
-  axis.set_ylim(0.9, 1)
-  axis.legend(fontsize=8, loc="upper left")
-  figure.tight_layout()
-  figure.savefig(HERE / "augmentation.png", dpi=100)
+  groups = {f"{m:,} drawn": [cell(n, m) for n in REAL] for m in DRAWN}
+  labels, places = ("real digits", "accuracy"), [f"{n:,}" for n in REAL]
+  bars.draw(HERE / "augmentation.png", groups, places, labels, (0.9, 1.0))
 
 
 if __name__ == "__main__":

@@ -13,17 +13,13 @@ import pathlib
 
 import jax
 import jax.numpy as jnp
-import matplotlib
 import numpy as np
 import optax
 
 from genjax import config as config_lib
 from genjax import restored
 from genjax.launch import trained
-from genjax.report import markdown
-
-matplotlib.use("Agg")
-from matplotlib import pyplot
+from genjax.report import bars, markdown
 
 HERE = pathlib.Path(__file__).parent
 RUN = HERE.parents[1] / "runs" / "few_labels"
@@ -88,22 +84,12 @@ def main() -> None:
   (HERE / "results.json").write_text(json.dumps(results, indent=1) + "\n")
   cell = lambda n, way: [r["accuracy"] for r in results if (r["labels"], r["way"]) == (n, way)]
   lines = [["accuracy", *(f"{n} labels" for n in LABELS)]]
-  for way in WAYS:
-    values = [cell(n, way) for n in LABELS]
-    lines.append([way, *(f"{np.mean(v):.1%} ± {np.std(v, ddof=1):.1%}" for v in values)])
+  lines += [[way, *(markdown.percent(cell(n, way)) for n in LABELS)] for way in WAYS]
   print(table := markdown.table(lines))
   markdown.insert(HERE / "README.md", table)
-  figure, axis = pyplot.subplots(figsize=(5, 3.5))
-  for i, way in enumerate(WAYS):
-    values = [cell(n, way) for n in LABELS]
-    place = np.arange(len(LABELS)) + 0.25 * (i - 1)
-    spread = [np.std(v, ddof=1) for v in values]
-    axis.bar(place, [np.mean(v) for v in values], 0.23, yerr=spread, capsize=3, label=way)
-  axis.set(xticks=range(len(LABELS)), xticklabels=LABELS, xlabel="labels", ylabel="accuracy")
-  axis.set_ylim(0.5, 0.9)
-  axis.legend(fontsize=8, loc="upper left")
-  figure.tight_layout()
-  figure.savefig(HERE / "few_labels.png", dpi=100)
+  groups = {way: [cell(n, way) for n in LABELS] for way in WAYS}
+  labels = "labels", "accuracy"
+  bars.draw(HERE / "few_labels.png", groups, [str(n) for n in LABELS], labels, (0.5, 0.9))
 
 
 if __name__ == "__main__":

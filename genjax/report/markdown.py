@@ -4,11 +4,18 @@ import pathlib
 import re
 from collections.abc import Iterable, Sequence
 
+import numpy as np
+
 
 def table(rows: Iterable[Sequence[str]]) -> str:
   """Rows of cells, the first of which is the head."""
   head, *rest = [list(row) for row in rows]
   return "\n".join(f"| {' | '.join(row)} |" for row in [head, ["---"] * len(head), *rest])
+
+
+def percent(values: Sequence[float]) -> str:
+  """Shares at several seeds as their mean and deviation, "" if there are none."""
+  return f"{np.mean(values):.1%} ± {np.std(values, ddof=1):.1%}" if len(values) else ""
 
 
 def insert(page: pathlib.Path, text: str, name: str = "table") -> None:
