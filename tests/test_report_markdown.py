@@ -1,5 +1,6 @@
 """Tables and bars of experiments."""
 
+import numpy as np
 import pytest
 from PIL import Image
 
@@ -29,5 +30,5 @@ def test_bars_are_drawn_where_there_are_values(tmp_path):
   groups = {"a": [[0.1, 0.3], []], "b": [[0.5, 0.5], [0.2, 0.4]]}
   bars.draw(tmp_path / "bars.png", groups, ["x", "y"], ("place", "value"), (0.0, 1.0))
   with Image.open(tmp_path / "bars.png") as image:
-    shown = set(image.convert("RGB").getdata())
+    shown = {tuple(color) for color in np.asarray(image.convert("RGB")).reshape(-1, 3).tolist()}
   assert {(31, 119, 180), (255, 127, 14)} <= shown  # both groups, in matplotlib's first colours
