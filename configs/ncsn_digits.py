@@ -11,5 +11,5 @@ def get_config(arg=""):
   config.model.process = dict(name="ncsn", steps=50, sigma_min=0.02, sigma_max=10.0, sigma_data=0.8)
   config.model.prediction = "score"
   config.model.weighting = dict(name="snr")  # sigma^2 |score error|^2, as published
-  config.model.sampler = dict(name="annealed_langevin", steps=50)
+  config.model.sampler = dict(name="annealed_langevin", steps=50, corrections=10)
   return config
