@@ -17,7 +17,7 @@ def get_config(arg=""):
     head=dict(name="gaussian", std=0.5**0.5),  # nats are then a square error and the KL
     aim=dict(name="elbo"),
   )
-  rule = dict(name="nadam", lr=1e-3)
+  rule = dict(name="nadam", lr=1e-3, schedule=dict(name="warmup_cosine", warmup=100))
   config.optim = dict(encoder=rule, decoder=rule)
   epoch = 55_000 // 128
   config.update(dict(steps=25 * epoch, batch=128, log_every=epoch, num=5000))
