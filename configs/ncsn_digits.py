@@ -1,6 +1,11 @@
 """NCSN on 8 x 8 digits: a ladder of noise levels, annealed Langevin.
 
 python -m genjax.main --config=configs/ncsn_digits.py
+
+Seed 0, 1,257 training digits: 93 % legible (real ones 97 %), Fréchet distance 1.44 in the features
+of net digits-7eebc8e7 (real ones 0.95); at most 1.941 ± 0.014 bits per dimension along the
+probability flow, 2.325 ± 0.016 by the bound of its 50 levels (independent pixels: 2.432). 10 min
+of training on 2 cores of an Intel Xeon that other work shared.
 """
 
 from configs import vp_sde_digits
