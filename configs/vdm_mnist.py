@@ -20,5 +20,5 @@ def get_config(arg=""):
   config.ema.ema.groups = ("denoiser",)
   if arg != "smoke":
     config.model.update(dict(flow_steps=8, terms=64))
-    config.update(dict(metrics=("likelihood",), num=200))
+    config.update(dict(steps=2400, sample_every=1200, metrics=("likelihood",), num=200))
   return config
