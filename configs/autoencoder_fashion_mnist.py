@@ -3,8 +3,8 @@
 python -m genjax.main --config=configs/autoencoder_fashion_mnist.py
 python -m genjax.main --config=configs/autoencoder_fashion_mnist.py:tied
 
-Variants: stacked (the default), tied, greedy, convolutional, recurrent, denoising, sparse_l1,
-sparse_kl, contractive, topk, binary.
+Variants: stacked (the default), tied, greedy, convolutional, recurrent, denoising, restoring,
+sparse_l1, sparse_kl, contractive, topk, binary.
 """
 
 from configs import base
@@ -73,6 +73,16 @@ def denoising(config):
   return config
 
 
+def restoring(config):
+  """Gaussian noise is taken off pictures, with room enough to copy them: no code is narrow."""
+  config.model.codec = dict(name="spatial", widths=(32, 32), blocks=2, code=32)
+  config.model.code = dict(name="plain")
+  config.model.corruption = dict(name="gaussian", std=0.3)
+  config.optim.autoencoder = dict(name="adam", lr=2e-3, schedule=dict(name="warmup_cosine"))
+  config.update(dict(batch=64, steps=2000, log_every=200, sample_every=1000, save_every=1000))
+  return config
+
+
 def sparse_l1(config):
   """300 entries that pay for being on."""
   config.model.codec.widths = (100, 300)
@@ -110,6 +120,6 @@ def binary(config):
 
 
 VARIANTS = {f.__name__: f for f in (
-  smoke, stacked, tied, greedy, convolutional, recurrent, denoising, sparse_l1, sparse_kl,
-  contractive, topk, binary,
+  smoke, stacked, tied, greedy, convolutional, recurrent, denoising, restoring, sparse_l1,
+  sparse_kl, contractive, topk, binary,
 )}  # fmt: skip

@@ -1,6 +1,11 @@
 """Variational autoencoder on binarized MNIST.
 
 python -m genjax.main --config=configs/vae_mnist.py
+python -m genjax.main --config=configs/vae_mnist.py:completion
+
+Variants: importance and doubly (50 samples for the bound), beta, free_bits, total_correlation,
+factor, wasserstein, laplace, categorical, spherical, vamp, conditional (on the label), completion
+(of the left half), convolutional.
 """
 
 from configs import base
@@ -22,7 +27,7 @@ def get_config(arg=""):
   config.optim = dict(encoder=adam, decoder=adam)
   config.update(dict(steps=5000, batch=128, log_every=250, sample_every=2500, save_every=2500))
   config.metrics = ("likelihood", "reconstruction")
-  return base.variant(config, arg, smoke=smoke)
+  return base.variant(config, arg, **VARIANTS)
 
 
 def smoke(config):
@@ -34,3 +39,76 @@ def smoke(config):
   config.model.latent.width = 4
   config.model.importance = 5
   return config
+
+
+def aim(**spec):
+  """Another aim."""
+
+  def change(config):
+    config.model.aim = dict(spec)
+    return config
+
+  return change
+
+
+def latent(**spec):
+  """Another latent."""
+
+  def change(config):
+    config.model.latent = dict(spec)
+    return config
+
+  return change
+
+
+def factor(config):
+  """A second network tells dependent latents apart."""
+  config.optim.discriminator = dict(name="adam", lr=1e-4, b1=0.5)
+  return aim(name="factor", weight=10.0)(config)
+
+
+def vamp(config):
+  """The prior is the mean of q at 100 learnt pictures."""
+  config.model.pseudo_inputs = 100
+  config.optim.prior = config.optim.encoder
+  return config
+
+
+def conditional(config):
+  """Both networks are told the digit."""
+  config.model.encoder.conditional = True
+  config.model.decoder.conditional = True
+  return config
+
+
+def completion(config):
+  """The right half of a digit, given the left one."""
+  config.model.known = "left"
+  config.metrics = ("likelihood",)
+  return config
+
+
+def convolutional(config):
+  """Convolutions there and back."""
+  config.model.encoder = dict(name="cnn", widths=(32, 64, 64))
+  config.model.decoder = dict(name="deconv", widths=(64, 64, 32))
+  return config
+
+
+VARIANTS = dict(
+  smoke=smoke,
+  importance=aim(name="importance", samples=50),
+  doubly=aim(name="importance", samples=50, doubly=True),
+  beta=aim(name="elbo", beta=4.0, warmup=1000),
+  free_bits=aim(name="elbo", free_bits=0.1),
+  total_correlation=aim(name="total_correlation", weight=5.0, examples=4000),
+  factor=factor,
+  wasserstein=aim(name="mmd", weight=500.0),
+  laplace=latent(name="laplace", width=40),
+  categorical=latent(name="categorical", width=20, classes=10),
+  spherical=latent(name="spherical", width=10),
+  vamp=vamp,
+  conditional=conditional,
+  completion=completion,
+  convolutional=convolutional,
+)

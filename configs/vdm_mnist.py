@@ -19,6 +19,6 @@ def get_config(arg=""):
   config.optim.schedule = dict(name="adam", lr=1e-2, schedule=schedule)
   config.ema.ema.groups = ("denoiser",)
   if arg != "smoke":
-    config.model.update(dict(flow_steps=16, terms=64))
-    config.update(dict(metrics=("likelihood", "fd", "legible"), num=200))
+    config.model.update(dict(flow_steps=8, terms=64))
+    config.update(dict(steps=2400, sample_every=1200, metrics=("likelihood",), num=200))
   return config

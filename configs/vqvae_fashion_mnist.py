@@ -3,7 +3,7 @@
 python -m genjax.main --config=configs/vqvae_fashion_mnist.py
 python -m genjax.main --config=configs/vqvae_fashion_mnist.py:fsq
 
-Variants: residual (four codes a place), fsq (no codebook).
+Variants: residual (four codes a place), fsq (no codebook), two_level (VQ-VAE-2).
 """
 
 from configs import base
@@ -20,7 +20,7 @@ def get_config(arg=""):
   config.optim = dict(vqvae=dict(name="adam", lr=1e-3))
   config.update(dict(steps=4000, batch=64, log_every=200, sample_every=2000, save_every=2000))
   config.metrics = ("reconstruction",)
-  return base.variant(config, arg, smoke=smoke, residual=residual, fsq=fsq)
+  return base.variant(config, arg, smoke=smoke, residual=residual, fsq=fsq, two_level=two_level)
 
 
 def residual(config):
@@ -33,6 +33,12 @@ def fsq(config):
   """Four channels of 8, 8, 6 and 5 levels: 1,920 codes."""
   config.model.codec.code = 4
   config.model.quantizer = dict(name="fsq", levels=(8, 8, 6, 5))
+  return config
+
+
+def two_level(config):
+  """VQ-VAE-2: 4 x 4 codes, and 7 x 7 below them."""
+  config.model.name, config.model.codec.name = "vqvae2", "pyramid"
   return config
 
 

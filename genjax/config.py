@@ -4,8 +4,9 @@
     then defaults   every field of every class is written in, so that config.json is whole
     then the rest   --config.a.b.c=v, each parsed by the type of the value it replaces
 
-What does not fit (an unknown key, a wrong type, a number out of bounds) is a UserError that names
-the key, what was expected and the nearest right spelling.
+A nested model may be "runs/NAME": the one in that run's config.json. What does not fit (an unknown
+key, a wrong type, a number out of bounds) is a UserError that names the key, what was expected and
+the nearest right spelling.
 """
 
 import dataclasses
@@ -177,7 +178,21 @@ def complete(config: Mapping[str, Any]) -> Config:
   return whole
 
 
+def of_run(where: str) -> Config:
+  """The configuration of the run "runs/NAME". UserError with the command that makes it."""
+  workdir = pathlib.Path(where)
+  if not (workdir / "config.json").is_file():
+    name, _, arg = workdir.name.partition("-")
+    raise core.UserError(
+      f"there is no run {where!r}; make it with: python -m genjax.main "
+      f"--config=configs/{name}.py{arg and ':'}{arg}"
+    )
+  return from_run(workdir)[0]
+
+
 def _complete_spec(field: str, spec: Any, path: str) -> Config:
+  if isinstance(spec, str) and registry.TABLES[field] is registry.MODELS:
+    spec = of_run(spec)["model"]
   if not isinstance(spec, Mapping):
     raise core.UserError(f"{path}={spec!r}, expected a dict with a 'name'")
   if "name" not in spec:

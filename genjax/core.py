@@ -16,7 +16,8 @@ Abilities are optional methods. A family has one or not; nothing asks for what i
     trajectory(params, buffers, keys, cond, frames) -> [frames, N, *event]
     likelihoods: dict name -> Likelihood                      see there
     encode, decode, reconstruct, infill(x, mask), score, energy, classify
-    conditions: tuple of the names of the entries of cond     () if there are none
+    conditions: tuple of the names of the entries of cond     () if there are none; "label" [N], or
+                                                              "known" [N, *event], to be completed
 """
 
 import dataclasses
@@ -133,11 +134,13 @@ class Likelihood(NamedTuple):
   kind: one of KINDS; numbers of different kind or measure never stand in one column.
   log_prob: (params, buffers, batch, key) -> [B] nats per example.
   parts: of the same arguments, {name: [B]} whose sum is log_prob, where it has such terms.
+  share: of the dimensions of x that it is of, the others being given.
   """
 
   kind: str
   log_prob: Callable[..., jax.Array]
   parts: Callable[..., dict[str, jax.Array]] | None = None
+  share: float = 1.0
 
 
 class GenerativeModel(Protocol):

@@ -20,6 +20,7 @@ from genjax.data import bars, digits, fake, folder, mnist, prepared, toys
 from genjax.distributions import heads, latents, sources
 from genjax.families import (
   autoencoder,
+  autoregressive,
   classifier,
   dequantized,
   diffusion,
@@ -32,8 +33,19 @@ from genjax.families import (
   vae_aims,
   vdm,
   vqvae,
+  vqvae2,
 )
-from genjax.networks import autoencoders, cnn, codes, ladder, mlp, quantizers, unet
+from genjax.networks import (
+  autoencoders,
+  cnn,
+  codes,
+  ladder,
+  mlp,
+  pyramid,
+  quantizers,
+  transformer,
+  unet,
+)
 from genjax.processes import (
   chains,
   continuous,
@@ -69,8 +81,18 @@ MODELS = {
   "hvae": hvae.HVAE,
   "latent": latent.Latent,
   "vqvae": vqvae.VQVAE,
+  "vqvae2": vqvae2.VQVAE2,
+  "autoregressive": autoregressive.Autoregressive,
 }
-NETWORKS = {"mlp": mlp.MLP, "cnn": cnn.CNN, "deconv": cnn.Deconv, "unet": unet.UNet}
+NETWORKS = {
+  "mlp": mlp.MLP,
+  "cnn": cnn.CNN,
+  "deconv": cnn.Deconv,
+  "down": autoencoders.Down,
+  "up": autoencoders.Up,
+  "unet": unet.UNet,
+  "transformer": transformer.Transformer,
+}
 SOURCES = {
   "mnist": mnist.Mnist,
   "fashion_mnist": mnist.FashionMnist,
@@ -125,7 +147,7 @@ TABLES = {
   "latent": latents.LATENTS,
   "head": heads.HEADS,
   "aim": vae_aims.AIMS,
-  "codec": autoencoders.CODECS,
+  "codec": {**autoencoders.CODECS, "pyramid": pyramid.Pyramid},
   "ladder": ladder.LADDERS,
   "quantizer": quantizers.QUANTIZERS,
   "corruption": corruptions.CORRUPTIONS,

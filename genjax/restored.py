@@ -25,6 +25,8 @@ from genjax.data import pipeline, sources, transforms
 from genjax.training import averages, checkpoints, program, runtime, sharding
 from genjax.training import step as step_lib
 
+COMPLETED = 1000  # pictures at most that samples start from
+
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Setup:
@@ -52,19 +54,18 @@ class Setup:
     """This host's rows of the batches of the steps start ... stop - 1."""
     return self.pipeline.iterate(start, stop, sharding.rows(self.config["batch"]))
 
-  def _initial(self, batch, loaded):
-    return step_lib.initial_state(
-      self.model, self.optimizers, self.averaged, batch, self.config["seed"], loaded
-    )
+  def _initial(self, batch, loaded, seed):
+    return step_lib.initial_state(self.model, self.optimizers, self.averaged, batch, seed, loaded)
 
   def initial(self, over, loaded: Mapping[str, tuple]) -> core.TrainState:
     """The state of step 0 on every device."""
     batch = sharding.place(next(self.batches(0, 1)), over)
-    return jax.jit(self._initial, out_shardings=sharding.replicated(over))(batch, dict(loaded))
+    start = jax.jit(self._initial, out_shardings=sharding.replicated(over))
+    return start(batch, dict(loaded), np.uint32(self.config["seed"]))  # one program for all seeds
 
   def abstract(self, over, loaded: Mapping[str, tuple] | None = None) -> core.TrainState:
     """Its shapes, dtypes and sharding; nothing is computed."""
-    shapes = jax.eval_shape(self._initial, self.pipeline.at(0), loaded or {})
+    shapes = jax.eval_shape(self._initial, self.pipeline.at(0), loaded or {}, np.uint32(0))
     where = sharding.replicated(over)
     return jax.tree.map(lambda a: jax.ShapeDtypeStruct(a.shape, a.dtype, sharding=where), shapes)
 
@@ -98,9 +99,21 @@ class Setup:
     return jax.jit(self.model.reconstruct, compiler_options=runtime.options())
 
   def _inputs(self, root, index):
-    """Sample i has a key of its own, and the label i modulo the number of classes."""
-    keys = jax.vmap(jax.random.fold_in, (None, 0))(root, index)
-    return keys, {name: index % self.data.spec.classes for name in self.model.conditions}
+    """Sample i has a key of its own."""
+    return jax.vmap(jax.random.fold_in, (None, 0))(root, index), self.conditions(index)
+
+  def conditions(self, index: jax.Array) -> dict[str, jax.Array]:
+    """cond of the samples of these numbers [N]: the label i modulo the number of classes, and the
+    i-th picture of the validation split to complete."""
+    fill = {
+      "label": lambda: index % self.data.spec.classes,
+      "known": lambda: jnp.asarray(self._unfinished)[index % len(self._unfinished)],
+    }
+    return {name: fill[name]() for name in self.model.conditions}
+
+  @functools.cached_property
+  def _unfinished(self):
+    return next(self.pipeline.sequential("valid", COMPLETED))["x"]
 
 
 def assemble(config: Mapping[str, Any]) -> Setup:
@@ -318,14 +331,11 @@ def load_group(where: str) -> tuple[Any, Any]:
   group, _, raw = group.partition("@")
   if raw not in ("", "raw"):
     raise core.UserError(f"load: {where!r} ends in @{raw}, expected @raw or nothing")
-  workdir = pathlib.Path(path)
-  if not (workdir / "config.json").is_file():
-    raise core.UserError(
-      f"load: there is no run {path or where!r}; make it with: python -m genjax.main "
-      f"--config=configs/{workdir.name}.py"
-    )
-  config = config_lib.from_run(workdir)[0]
-  run = Run.open(workdir, {**config, "eval_ema": ""} if raw else config)
+  try:
+    config = config_lib.of_run(path)
+  except core.UserError as e:
+    raise core.UserError(f"load: {e}") from None
+  run = Run.open(pathlib.Path(path), {**config, "eval_ema": ""} if raw else config)
   if group not in run.params:
     raise core.unknown(f"group in {path}", group, run.params)
   return run.params[group], run.buffers.get(group, {})

@@ -3,12 +3,14 @@
 import dataclasses
 import json
 import pathlib
+import runpy
 import textwrap
 
 import jax
 import pytest
 
 from genjax import config, core, registry, restored
+from genjax.training import sharding
 
 ROOT = pathlib.Path(__file__).parents[1]
 MOONS = f"{ROOT}/configs/ddpm_moons.py"
@@ -49,6 +51,47 @@ def test_full_variants_can_be_trained_and_have_the_papers_size(name, published):
     assert jax.eval_shape(loss, params, buffers, batch).shape == ()
   if published:
     assert sum(p.size for p in jax.tree.leaves(params)) == pytest.approx(published, rel=0.1)
+
+
+VARIANTS = [
+  (file, variant, data)
+  for file, data in [
+    ("autoencoder_fashion_mnist", "data.range=0,1"),
+    ("vae_mnist", "data.binarize=threshold"),
+  ]
+  for variant in runpy.run_path(f"{ROOT}/configs/{file}.py")["VARIANTS"]
+  if variant != "smoke"
+]
+
+
+@pytest.mark.parametrize("file, variant, data", VARIANTS)
+def test_every_variant_fits_together(file, variant, data):
+  """Traced, not run."""
+  overrides = ["data.name=fake", "data.shape=28,28,1", "data.n=100", data]
+  whole, _ = config.from_file(f"{ROOT}/configs/{file}.py:{variant}", overrides)
+  setup, key = restored.assemble(whole), jax.random.key(0)
+  batch = setup.pipeline.at(0)
+  state = setup.abstract(sharding.mesh())
+  for objective in setup.model.objectives:
+    loss = lambda *args, f=objective.loss: f(*args, key, 0)[0]
+    assert jax.eval_shape(loss, state.params, state.buffers, batch).shape == ()
+
+
+def test_a_nested_model_may_be_that_of_a_run(tmp_path, monkeypatch):
+  monkeypatch.chdir(tmp_path)
+  first, _ = config.from_file(f"{ROOT}/configs/autoencoder_fashion_mnist.py:smoke")
+  whole, _ = config.from_file(f"{ROOT}/configs/latent_fashion_mnist.py:smoke")
+  whole["model"]["stage"] = "runs/first-tied"
+  with pytest.raises(core.UserError, match=r"--config=configs/first\.py:tied$"):
+    config.complete(whole)
+  run = tmp_path / "runs" / "first-tied"
+  run.mkdir(parents=True)
+  (run / "config.json").write_text(json.dumps(first))
+  assert config.complete(whole)["model"]["stage"] == first["model"]
+  whole["model"]["stage"] = first["model"]
+  whole["model"]["stage"]["codec"] = "runs/first-tied"
+  with pytest.raises(core.UserError, match=r"model\.stage\.codec=.*, expected a dict"):
+    config.complete(whole)
 
 
 def test_defaults_are_written_in():

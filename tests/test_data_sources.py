@@ -87,6 +87,20 @@ def test_hold_out_is_a_partition():
   np.testing.assert_array_equal(np.sort(np.concatenate([train["x"], valid["x"]])), x)
 
 
+def test_classes_left_out_are_in_the_test_split_alone():
+  whole, part = digits.Digits().load(), digits.Digits(leave_out=(3, 8)).load()
+  for name, split in part.splits.items():
+    assert np.unique(split["label"]).size == (10 if name == "test" else 8)
+  kept = ~np.isin(whole.splits["train"]["label"], (3, 8))
+  np.testing.assert_array_equal(part.splits["train"]["x"], whole.splits["train"]["x"][kept])
+  assert part.hash["train"] != whole.hash["train"] and part.hash["test"] == whole.hash["test"]
+  assert part.origin.endswith("without classes 3, 8")
+  lazy = {name: sources.Rows(c, np.arange(len(c))) for name, c in whole.splits["train"].items()}
+  for name, column in sources.without(lazy, (3, 8)).items():
+    np.testing.assert_array_equal(column[:], part.splits["train"][name])
+    np.testing.assert_array_equal(column[[5, -1]], part.splits["train"][name][[5, -1]])
+
+
 def test_static_and_dynamic_share_what_is_held_out():
   static, dynamic, threshold = (
     fake.Fake(n=40, binarize=how).load() for how in ("static", "dynamic", "threshold")
@@ -112,6 +126,7 @@ def test_a_static_draw_reads_the_same_row_by_row():
     (fake.Fake(binarize="dynamc"), "dynamic"),
     (fake.Fake(range=(0.0, 255.0)), "range"),
     (fake.Fake(shape=(28, 28)), "shape"),
+    (fake.Fake(leave_out=(10,)), "some of 10 classes"),
     (toys.Toy(kind="mons"), "moons"),
     (bars.Bars(kind="bar"), "bars"),
     (mnist.Mnist(source="tdfs"), "tfds"),

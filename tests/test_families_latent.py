@@ -5,11 +5,12 @@ import types
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 import pytest
 
 from genjax import config, core, registry, restored, run
-from genjax.families import autoencoder, gan, latent, mixture
-from genjax.networks import autoencoders, mlp
+from genjax.families import autoencoder, autoregressive, gan, latent, mixture, vqvae
+from genjax.networks import autoencoders, mlp, quantizers, transformer
 
 POINTS = core.DataSpec(shape=(5,), classes=3)
 CODES = core.DataSpec(shape=(2,))
@@ -82,12 +83,79 @@ def test_the_prior_is_told_what_codes_are():
   assert model.pretrained == ("autoencoder",)
 
 
+def of_integers():
+  """A prior of the codes [2, 2, 1] of a VQ-VAE of pictures."""
+  spec = core.DataSpec(shape=(4, 4, 1), range=(0.0, 1.0), levels=256, classes=2, kind="image")
+  codec = autoencoders.Spatial(widths=(4,), blocks=1, code=2, spec=spec)
+  stage = vqvae.VQVAE(spec=spec, codec=codec, quantizer=quantizers.VQ(codes=5, width=2))
+  codes = latent.code_spec(stage, spec)
+  net = transformer.Transformer(width=16, layers=1, heads=2, conditional=True, spec=codes)
+  prior = autoregressive.Autoregressive(spec=codes, network=net)
+  return latent.Latent(spec=spec, stage=stage, prior=prior)
+
+
+def test_integer_codes_are_the_priors_data_as_they_are():
+  model, key = of_integers(), jax.random.key(0)
+  assert model.prior.spec == core.DataSpec(
+    shape=(2, 2, 1), dtype="int32", levels=5, classes=2, kind="tokens"
+  )
+  batch = {"x": jax.random.uniform(key, (6, 4, 4, 1)), "label": jnp.arange(6) % 2}
+  params, buffers = jax.jit(model.init)(key, batch, {})
+  code = model.encode(params, buffers, batch["x"])
+  assert code.dtype == jnp.int32
+  np.testing.assert_array_equal(code, model.stage.encode(params, buffers, batch["x"]))
+  again = model.decode(params, buffers, code)
+  np.testing.assert_array_equal(again, model.reconstruct(params, buffers, batch["x"]))
+  loss = model.objectives[0].loss(params, buffers, batch, key, 0)[0]
+  log_p = model.prior.log_prob(params, buffers, {**batch, "x": code}, key)
+  np.testing.assert_allclose(loss, -log_p.mean(), rtol=1e-5)
+
+
+def test_a_prior_of_integers_draws_the_pictures_it_has_seen():
+  """One picture for each label; samples are what the first stage makes of it."""
+  model, key = of_integers(), jax.random.key(0)
+  batch = {"x": jax.random.uniform(key, (2, 4, 4, 1)), "label": jnp.arange(2)}
+  params, buffers = jax.jit(model.init)(key, batch, {})
+  first, tx = params["vqvae"], optax.adam(0.02)
+
+  @jax.jit
+  def step(carry, key):
+    own, state = carry
+    loss = lambda own: model.objectives[0].loss({**params, "network": own}, buffers, batch, key, 0)
+    updates, state = tx.update(jax.grad(lambda own: loss(own)[0])(own), state)
+    return (optax.apply_updates(own, updates), state), None
+
+  own = params["network"]
+  (own, _), _ = jax.lax.scan(step, (own, tx.init(own)), jax.random.split(key, 150))
+  label = jnp.arange(40) % 2
+  draw = jax.jit(model.sample)
+  x = draw({"vqvae": first, "network": own}, buffers, jax.random.split(key, 40), {"label": label})
+  seen = model.reconstruct(params, buffers, batch["x"])
+  assert np.abs(seen[0] - seen[1]).max() > 1e-3
+  distance = np.abs(np.asarray(x) - np.clip(seen, 0, 1)[label]).max((1, 2, 3))
+  assert np.mean(distance < 1e-5) > 0.9
+
+
+def test_the_configuration_of_a_prior_of_integers_fits_together():
+  smoke, _ = config.from_file("configs/vqvae_prior_fashion_mnist.py:smoke")
+  model = restored.assemble(smoke).model
+  assert (model.pretrained, model.prior.spec.shape) == (("vqvae",), (2, 2, 1))
+  assert model.prior.spec.levels == model.stage.quantizer.codes == model.code_levels
+  real, _ = config.from_file(
+    "configs/vqvae_prior_fashion_mnist.py:smoke", ["model.prior.name=gaussian_mixture"]
+  )
+  with pytest.raises(core.UserError, match="model: prior: this stage's codes are integers"):
+    restored.assemble(real)
+
+
 def test_what_does_not_fit_together_is_refused():
   with pytest.raises(core.UserError, match="no codes"):
     latent.Latent(spec=POINTS, stage=mixture.GaussianMixture(spec=POINTS), prior=None)
   discrete = types.SimpleNamespace(encode=None, decode=None, code_levels=8)
-  with pytest.raises(core.UserError, match="integers"):
-    latent.Latent(spec=POINTS, stage=discrete, prior=None)
+  with pytest.raises(core.UserError, match="codes are integers; use 'autoregressive'"):
+    latent.Latent(spec=POINTS, stage=discrete, prior=mixture.GaussianMixture(spec=CODES))
+  with pytest.raises(core.UserError, match="codes are real numbers"):
+    wrap(types.SimpleNamespace(discrete=True))
   with pytest.raises(core.UserError, match="both have a group 'autoencoder'"):
     wrap(stage())
   with pytest.raises(core.UserError, match="no samples"):

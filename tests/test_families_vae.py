@@ -12,7 +12,7 @@ from scipy import special, stats
 from genjax import core
 from genjax.distributions import heads, latents
 from genjax.families import latent, vae, vae_aims
-from genjax.networks import cnn, mlp
+from genjax.networks import autoencoders, cnn, mlp
 
 POINTS = core.DataSpec(shape=(5,))
 BITS = core.DataSpec(shape=(3, 2, 1), range=(0.0, 1.0), levels=2, kind="binary")
@@ -114,6 +114,7 @@ def test_doubly_reparametrized_gradients_have_the_same_mean(exact):
 
 LATENTS = {
   "gaussian": latents.Gaussian(width=3),
+  "grid": latents.Grid(width=3, places=(2, 1)),
   "laplace": latents.Laplace(width=3),
   "categorical": latents.Categorical(width=3, classes=4),
   "spherical": latents.Spherical(width=4),
@@ -123,7 +124,7 @@ LATENTS = {
 @pytest.mark.parametrize("name", LATENTS)
 def test_kl_is_the_mean_of_the_log_ratio(name):
   latent = LATENTS[name]
-  q = jax.random.normal(jax.random.key(0), (latent.outputs,))
+  q = 0.5 * jax.random.normal(jax.random.key(0), (latent.outputs,))
   z = latent.sample(jax.random.key(1), jnp.broadcast_to(q, (100_000, latent.outputs)))
   assert z.shape == (100_000, *latent.shape)
   ratio = latent.log_prob(q, z) - latent.log_prob(latent.prior(), z)
@@ -298,6 +299,58 @@ def test_convolutions_there_and_back_keep_any_size(size):
   )
 
 
+@pytest.mark.parametrize("known", vae.HALVES)
+def test_what_is_known_is_kept_and_the_rest_is_a_distribution(known):
+  """The probabilities of all completions sum to 1, up to what the bound lacks."""
+  spec = dataclasses.replace(BITS, shape=(2, 2, 1))
+  model = build(spec, latent=latents.Gaussian(width=1), head=heads.Bernoulli(spec=spec),
+                known=known, importance=500)  # fmt: skip
+  free = model.free.reshape(4).astype(bool)
+  assert free.sum() == 2 and {"left": free[1], "right": free[0], "top": free[2],
+                              "bottom": free[1]}[known]  # fmt: skip
+  every = (np.arange(16)[:, None] >> np.arange(4)) & 1
+  x = jnp.float32(every).reshape(16, 2, 2, 1)
+  params, buffers = model.init(jax.random.key(0), {"x": x}, {})
+  params["encoder"] = jax.tree.map(jnp.zeros_like, params["encoder"])  # q is p(z)
+  name = f"importance-500-given-{known}"
+  assert model.likelihoods[name].share == 0.5
+  value = model.likelihoods[name].log_prob(params, buffers, {"x": x}, jax.random.key(1))
+  for half in ((0, 0), (1, 0), (1, 1)):
+    same = np.all(every[:, ~free] == half, axis=1)
+    assert float(jnp.exp(value[same]).sum()) == pytest.approx(1, abs=0.03)
+  drawn = model.sample(params, buffers, jax.random.split(jax.random.key(2), 16), {"known": x})
+  drawn = np.asarray(drawn).reshape(16, 4)
+  np.testing.assert_array_equal(drawn[:, ~free], every[:, ~free])
+  again = np.asarray(model.reconstruct(params, buffers, x)).reshape(16, 4)
+  np.testing.assert_array_equal(again[:, ~free], every[:, ~free])
+  other = x * model.free + (1 - x) * (1 - model.free)  # the same rest beside another half
+  z = jnp.zeros((16, 1))
+  assert not np.allclose(
+    model.decode(params, buffers, z, {"known": x}) * model.free,
+    model.decode(params, buffers, z, {"known": other}) * model.free,
+  )
+
+
+def test_codes_on_a_grid_need_no_dense_layer():
+  spec = dataclasses.replace(GREY, shape=(7, 5, 1))
+  ways = dict(widths=(4, 8), blocks=1, spec=spec)
+  model = build(
+    spec,
+    encoder=autoencoders.Down(**ways),
+    decoder=autoencoders.Up(**ways),
+    latent=latents.Grid(width=3, places=(2, 2)),
+  )
+  x = jax.random.uniform(jax.random.key(0), (2, 7, 5, 1))
+  params, buffers = model.init(jax.random.key(0), {"x": x}, {})
+  z = model.encode(params, buffers, x)
+  assert z.shape == (2, 2, 2, 3) and buffers["encoder"]["codes"]["mean"].shape == (3,)
+  assert model.reconstruct(params, buffers, x).shape == x.shape
+  for places in ((2, 3), (4, 1)):
+    wrong = dataclasses.replace(model, latent=latents.Grid(width=3, places=places))
+    with pytest.raises(core.UserError, match=r"over places|expected"):
+      wrong.init(jax.random.key(0), {"x": x}, {})
+
+
 def test_what_does_not_fit_together_is_refused():
   choice = latents.Categorical()
   for kwargs, message in [
@@ -306,6 +359,8 @@ def test_what_does_not_fit_together_is_refused():
     (dict(aim=vae_aims.Importance(), latent=choice), "no density"),
     (dict(aim=vae_aims.Importance(doubly=True), pseudo_inputs=3), "must not depend"),
     (dict(encoder=mlp.MLP(conditional=True, spec=POINTS)), "data with labels"),
+    (dict(known="left"), "pictures"),
+    (dict(known="lefft"), "did you mean 'left'"),
   ]:
     with pytest.raises(core.UserError, match=message):
       build(**kwargs)

@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from scipy import stats
+from scipy import special, stats
 
 from genjax import core
 from genjax.processes import chains, continuous, schedules
@@ -140,6 +140,30 @@ def test_bound_of_a_coin_is_its_entropy(name):
   entropy = -(up * np.log(up) + (1 - up) * np.log(1 - up))
   assert -np.mean(sum(parts.values())) == pytest.approx(entropy, abs=0.02)
   assert abs(np.mean(parts["reconstruction"])) < 3e-3  # levels are apart, see likelihood.CLEAR
+
+
+@pytest.mark.parametrize("noise", [0.1, 0.6, 3.0])  # in widths of a level: near ones, near, all
+def test_reconstruction_is_the_share_of_a_level_among_all(noise):
+  """With its gradient by the noise, at the ends of the range too."""
+  spec = core.DataSpec(shape=(40,), range=(-1.0, 1.0), levels=64)
+  levels = np.linspace(-1, 1, 64)
+  x = np.concatenate([levels[:20], levels[-20:]])
+  n = np.random.default_rng(0).standard_normal(40)
+
+  def by_hand(phi):
+    y = np.cos(phi) * x + np.sin(phi) * n
+    score = lambda level: -((y - np.cos(phi) * level) ** 2) / (2 * np.sin(phi) ** 2)
+    return score(x) - special.logsumexp([score(level) for level in levels], axis=0)
+
+  def ours(phi):
+    y = jnp.cos(phi) * jnp.float32(x) + jnp.sin(phi) * jnp.float32(n)
+    return likelihood._reconstruction(jnp.float32(x), y, phi, spec)
+
+  phi = np.arctan(noise * spec.level_width)
+  np.testing.assert_allclose(ours(phi), by_hand(phi), atol=2e-4)
+  slope = (by_hand(phi + 1e-6).sum() - by_hand(phi - 1e-6).sum()) / 2e-6
+  value = jax.grad(lambda phi: jnp.sum(ours(phi)))(phi)
+  assert float(value) == pytest.approx(slope, rel=2e-3, abs=1e-2)
 
 
 def test_bound_on_levels_does_not_pay_for_noise_that_hides_nothing():

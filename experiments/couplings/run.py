@@ -40,6 +40,7 @@ from genjax.evaluation import distances
 from genjax.families import diffusion
 from genjax.networks import mlp
 from genjax.processes import continuous, couplings
+from genjax.report import markdown
 from genjax.samplers import adaptive, singlestep, solvers
 from genjax.training import step as step_lib
 
@@ -325,9 +326,7 @@ def write(results: dict, name: str) -> None:
 
 def publish(results: dict) -> None:
   """The table, into the README."""
-  readme, body = HERE / "README.md", "\n".join(table(results))
-  between = re.compile(r"(<!-- w2 -->\n).*?(<!-- end -->)", re.DOTALL)
-  readme.write_text(between.sub(lambda m: f"{m[1]}{body}\n{m[2]}", readme.read_text()))
+  markdown.insert(HERE / "README.md", "\n".join(table(results)), "w2")
 
 
 def figure(learners: list[Learner], points: int = 400) -> None:

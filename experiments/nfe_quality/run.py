@@ -10,10 +10,11 @@ measured again.
 import argparse
 import json
 import pathlib
-import subprocess
-import sys
 
 import matplotlib
+
+from genjax.launch import trained
+from genjax.report import markdown
 
 matplotlib.use("Agg")
 from matplotlib import pyplot
@@ -107,21 +108,19 @@ def table(results: list[dict]) -> str:
   """Markdown; a cell is the distance, and the share of legible samples."""
   budgets = (*EVALUATIONS, BASELINE[2])
   column = lambda r: next(b for b in budgets if b >= r["evaluations"])
-  lines = [["solver", "grid", *map(str, budgets)], ["---"] * (2 + len(budgets))]
+  lines = [["solver", "grid", *map(str, budgets)]]
   for label, grid in dict.fromkeys((r["solver"], r["grid"]) for r in results):
     cells = {column(r): f"{r['fd']:.2f} ({r['legible']:.0%})" for r in results
              if (r["solver"], r["grid"]) == (label, grid)}  # fmt: skip
     lines.append([label, grid, *(cells.get(b, "") for b in budgets)])
-  return "".join(f"| {' | '.join(line)} |\n" for line in lines)
+  return markdown.table(lines)
 
 
 def main() -> None:
   parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
   parser.add_argument("--workdir", type=pathlib.Path, default=ROOT / "runs" / "ddpm_mnist")
   workdir = parser.parse_args().workdir
-  if not (workdir / "report.html").is_file():
-    command = [sys.executable, "-m", "genjax.main", "--config=configs/ddpm_mnist.py"]
-    subprocess.run([*command, f"--workdir={workdir}"], cwd=ROOT, check=True)
+  trained.trained("ddpm_mnist", workdir)
   file = HERE / "results.json"
   known = json.loads(file.read_text()) if file.is_file() else []
   have, results = {(r["solver"], r["grid"], r["evaluations"]): r for r in known}, []
@@ -134,9 +133,7 @@ def main() -> None:
     results.append(have[key])
     print(json.dumps(have[key]), flush=True)
   draw(results)
-  readme = HERE / "README.md"
-  head, _, tail = readme.read_text().partition("<!-- table -->\n")
-  readme.write_text(f"{head}<!-- table -->\n{table(results)}{tail[tail.index('<!-- end -->') :]}")
+  markdown.insert(HERE / "README.md", table(results))
 
 
 if __name__ == "__main__":

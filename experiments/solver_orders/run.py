@@ -28,6 +28,7 @@ from scipy import integrate, optimize, special
 
 from genjax import registry
 from genjax.processes import continuous
+from genjax.report import markdown
 from genjax.samplers import adams, grids, multistep, singlestep, solvers
 
 matplotlib.use("Agg")
@@ -329,14 +330,10 @@ def write(results: dict) -> None:
   lists = re.compile(r"\[[^\[\]{}]*\]")  # of numbers: one line each
   text = lists.sub(lambda m: " ".join(m[0].split()), json.dumps(results, indent=2))
   (HERE / "results.json").write_text(text + "\n")
-  readme = HERE / "README.md"
-  text = readme.read_text()
   for name, table in TABLES.items():
     body = "\n".join(table(results))
     print(body, end="\n\n")
-    between = re.compile(rf"(<!-- {name} -->\n).*?(<!-- end -->)", re.DOTALL)
-    text = between.sub(lambda m, body=body: f"{m[1]}{body}\n{m[2]}", text)
-  readme.write_text(text)
+    markdown.insert(HERE / "README.md", body, name)
 
 
 def figure(results: dict) -> None:

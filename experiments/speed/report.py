@@ -9,9 +9,10 @@ The slope in the figure is that of log y over log x between the last two values:
 import json
 import math
 import pathlib
-import re
 
 import matplotlib
+
+from genjax.report import markdown
 
 matplotlib.use("Agg")
 from matplotlib import pyplot
@@ -129,14 +130,9 @@ def figure(scale: dict) -> None:
 
 def main() -> None:
   results = json.loads((HERE / "results.json").read_text())
-  readme = HERE / "README.md"
-  text = readme.read_text()
   for name, table in TABLES.items():
     if name in results:
-      between = re.compile(rf"(<!-- {name} -->\n).*?(<!-- end -->)", re.DOTALL)
-      body = "\n".join(table(results[name]))
-      text = between.sub(lambda m, body=body: f"{m[1]}{body}\n{m[2]}", text)
-  readme.write_text(text)
+      markdown.insert(HERE / "README.md", "\n".join(table(results[name])), name)
   if "scale" in results:
     figure(results["scale"])
 

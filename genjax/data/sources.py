@@ -98,11 +98,13 @@ class Pictures(Source):
   range: of x as models see it, (-1, 1) or (0, 1); binarized pictures are always 0 or 1.
   flip: mirrors training pictures left to right with probability 1/2.
   binarize: "" (grey levels), "threshold", "static" or "dynamic"; see the module docstring.
+  leave_out: classes that only the test split has, to be noticed there.
   """
 
   range: tuple[float, float] = (-1.0, 1.0)
   flip: bool = False
   binarize: str = ""
+  leave_out: tuple[core.Count, ...] = ()
 
   def pictures(
     self,
@@ -119,6 +121,11 @@ class Pictures(Source):
       raise core.unknown("data.binarize", self.binarize, BINARIZE[1:])
     if tuple(self.range) not in ((-1, 1), (0, 1)):
       raise core.UserError(f"data.range={self.range}: expected (-1, 1) or (0, 1)")
+    if self.leave_out and not set(self.leave_out) < set(np.arange(classes).tolist()):
+      raise core.UserError(f"data.leave_out={self.leave_out}: expected some of {classes} classes")
+    if self.leave_out:
+      splits = {s: splits[s] if s == "test" else without(splits[s], self.leave_out) for s in SPLITS}
+      origin += f", without classes {', '.join(map(str, self.leave_out))}"
     kind, range = "image", tuple(map(float, self.range))
     if self.binarize:
       splits = {s: binarized(self.binarize, splits[s], levels, i) for i, s in enumerate(SPLITS)}
@@ -181,6 +188,30 @@ class Intensity:
 
   def fingerprint(self) -> bytes:
     return fingerprint(self.column)
+
+
+@dataclasses.dataclass(frozen=True)
+class Rows:
+  """Some rows of a column, in the order of `index`."""
+
+  column: Any
+  index: np.ndarray
+
+  def __len__(self) -> int:
+    return len(self.index)
+
+  def __getitem__(self, index: Any) -> np.ndarray:
+    return self.column[self.index[rows(index, len(self))]]
+
+  def fingerprint(self) -> bytes:
+    return fingerprint(self.column) + self.index.tobytes()
+
+
+def without(split: Split, classes: tuple[int, ...]) -> Split:
+  """The split less the examples of these classes."""
+  index = np.flatnonzero(~np.isin(split["label"][:], classes))
+  part = lambda c: c[index] if isinstance(c, np.ndarray) else Rows(c, index)
+  return {name: part(column) for name, column in split.items()}
 
 
 def rows(index: Any, n: int) -> np.ndarray:

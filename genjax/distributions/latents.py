@@ -3,6 +3,7 @@
 An encoder gives `size` numbers for each of the `width` latents.
 
     gaussian      N(m, s^2), prior N(0, 1):            KL = (m^2 + s^2 - 1)/2 - log s
+    grid          the same at each place of a grid, for encoders and decoders without dense layers
     laplace       Laplace(m, b), prior Laplace(0, 1):  KL = |m| + b e^(-|m|/b) - log b - 1
     categorical   one of `classes`, prior uniform:     KL = log classes - entropy; training sees a
                   soft choice at a temperature (Jang et al. 2017, arXiv:1611.01144), else a hard one
@@ -13,6 +14,7 @@ KLs are in nats. Samples are reparametrized: differentiable in what the encoder 
 """
 
 import dataclasses
+import math
 
 import jax
 import jax.numpy as jnp
@@ -61,6 +63,36 @@ class Gaussian:
   def prior(self, lead: tuple[int, ...] = ()) -> jax.Array:
     """The q [*lead, outputs] that is p."""
     return jnp.zeros((*lead, self.outputs))
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Grid(Gaussian):
+  """width latents at each place: z [*places, width]; densities and KLs are flat."""
+
+  places: tuple[core.Size, core.Size] = (7, 7)
+
+  @property
+  def shape(self):
+    return (*self.places, self.width)
+
+  @property
+  def outputs(self):
+    return math.prod(self.shape) * self.size
+
+  def sample(self, key, q, soft=False):
+    return super().sample(key, self._placed(q))
+
+  def log_prob(self, q, z):
+    return _flat(super().log_prob(self._placed(q), z))
+
+  def kl(self, q):
+    return _flat(super().kl(self._placed(q)))
+
+  def mean(self, q):
+    return super().mean(self._placed(q))
+
+  def _placed(self, q):
+    return q.reshape(*q.shape[:-1], *self.places, -1)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -176,15 +208,21 @@ class Spherical(Gaussian):
     )
 
   def _area(self):
-    return np.log(2) + self.width / 2 * np.log(np.pi) - float(special.gammaln(self.width / 2))
+    return np.log(2) + self.width / 2 * np.log(np.pi) - math.lgamma(self.width / 2)
 
 
 LATENTS = {
   "gaussian": Gaussian,
+  "grid": Grid,
   "laplace": Laplace,
   "categorical": Categorical,
   "spherical": Spherical,
 }
+
+
+def _flat(a):
+  """[..., h, w, c] -> [..., h w c]."""
+  return a.reshape(*a.shape[:-3], -1)
 
 
 def _halves(q):

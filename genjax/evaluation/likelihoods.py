@@ -46,14 +46,14 @@ def likelihood(run: Any) -> reference.Metrics:
   check(run.model, run.data)
   n = min(run.num, len(run.data.splits[run.split]["x"]))
   batch, metrics = run.batch(run.split, n), {}
-  for name, (kind, log_prob, parts) in run.model.likelihoods.items():
+  for name, (kind, log_prob, parts, share) in run.model.likelihoods.items():
     keys = jax.random.split(run.key(f"likelihood/{name}"), 1 if kind == core.EXACT else KEYS)
     program = jax.jit(parts or (lambda *args, f=log_prob: {"": f(*args)}))
     terms = [over(run, program, batch, key) for key in keys]
     nats = {part: -np.stack([term[part] for term in terms]) for part in terms[0]}
     where = f"{name}/{kind.replace(' ', '-')}/{measure(run.spec)}"
     normalized = kind not in (core.PSEUDO, core.UNNORMALIZED)
-    metrics |= rows(where, *estimate(sum(nats.values())), n, run, normalized)
+    metrics |= rows(where, *estimate(sum(nats.values())), n, run, share if normalized else 0)
     metrics |= {f"part/{name}/{part}": estimate(nats[part])[0] for part in nats if part}
   return metrics | floors(run, n)
 
@@ -92,15 +92,14 @@ def estimate(nats: np.ndarray) -> tuple[float, float]:
   return float(nats.mean()), float(np.sqrt(variance))
 
 
-def rows(
-  where: str, nats: float, se: float, n: int, run: Any, normalized: bool
-) -> reference.Metrics:
-  """The metrics of one likelihood; only what is normalized compares with an entropy or a code."""
+def rows(where: str, nats: float, se: float, n: int, run: Any, share: float) -> reference.Metrics:
+  """The metrics of one likelihood of a share of the dimensions; 0 for one that is not normalized,
+  which compares with no entropy and no code."""
   units = {"nats": (nats, se)}
-  if run.spec.levels and normalized:
-    dimension = math.prod(run.spec.shape) * math.log(2)
+  if run.spec.levels and share:
+    dimension = share * math.prod(run.spec.shape) * math.log(2)
     units["bits"] = (nats / dimension, se / dimension)
-  floor = entropy(run.data.name, run.spec) if normalized else None
+  floor = entropy(run.data.name, run.spec) if share == 1 else None
   if floor is not None:
     units["regret"] = (nats - floor, se)
   metrics = {}

@@ -5,11 +5,13 @@ mse         mean square error of a dimension, for data in a range as a share of 
             code has entries, the best of all linear codes on those, and "/mean" that of always
             the mean training example
 code/...    of discrete codes, over all examples: the "perplexity" of the first of each place
-            (as many as are in even use), and the share of codes that are "used" at all;
+            (as many as are in even use), and the share of codes that are "used" at all; of
+            codes from several books those of each book, "code/NAME/...";
             of others how many entries are "active", their variance above 0.01 (Burda et al.
             2016, arXiv:1509.00519, section 5.3)
 """
 
+from collections.abc import Mapping
 from typing import Any
 
 import jax
@@ -42,7 +44,7 @@ def reconstruction(run: Any) -> reference.Metrics:
   code = likelihoods.over(run, encode, held, run.key("mse"))
   metrics = {"mse": mse, "mse/se": se, "mse/n": n}
   if levels := getattr(run.model, "code_levels", 0):
-    return metrics | discrete(code, levels)
+    return metrics | discrete(code, levels, getattr(run.model, "code_books", {}))
   train = run.batch("train", min(FITTED, len(run.data.splits["train"]["x"])))["x"]
   flat = lambda x: np.asarray(x, np.float32).reshape(len(x), -1) / width
   active = float(np.sum(np.var(code.reshape(n, -1), axis=0) > 0.01))
@@ -52,11 +54,24 @@ def reconstruction(run: Any) -> reference.Metrics:
   }
 
 
-def discrete(code: np.ndarray, size: int) -> reference.Metrics:
-  """Of codes [N, ..., depth] with `size` values each."""
-  share = np.bincount(code[..., 0].astype(int).ravel(), minlength=size) / code[..., 0].size
-  entropy = -np.sum(share * np.log(np.maximum(share, 1e-300)))
-  return {"code/perplexity": float(np.exp(entropy)), "code/used": float(np.mean(share > 0))}
+def discrete(
+  code: np.ndarray, size: int, books: Mapping[str, int] | None = None
+) -> reference.Metrics:
+  """Of codes [N, ..., depth] with `size` values each.
+
+  books: {name: entries} of codes [N, L] that come from several books, one after the other.
+  """
+  parts = {"code": code[..., 0]}
+  if books:
+    ends = np.cumsum([*books.values()])[:-1]
+    parts = {f"code/{name}": part for name, part in zip(books, np.split(code, ends, axis=1))}
+  metrics = {}
+  for name, part in parts.items():
+    share = np.bincount(part.astype(int).ravel(), minlength=size) / part.size
+    entropy = -np.sum(share * np.log(np.maximum(share, 1e-300)))
+    metrics[f"{name}/perplexity"] = float(np.exp(entropy))
+    metrics[f"{name}/used"] = float(np.mean(share > 0))
+  return metrics
 
 
 def linear(train: np.ndarray, held: np.ndarray, size: int) -> reference.Metrics:

@@ -25,6 +25,7 @@ import numpy as np
 from genjax import core
 from genjax.families import latent, vae, vae_aims
 from genjax.networks import ladder
+from genjax.samplers import likelihood
 
 
 class Pass(vae_aims.Pass):
@@ -89,23 +90,22 @@ class HVAE:
   def once(self, params, buffers, batch, key, train=False) -> Pass:
     """One z for each example."""
     first, second = jax.random.split(key)
-    x, nats = vae.stored(self, batch["x"], first)
+    x, nats = self._stored(batch["x"], first)
     (out, z, kl, _), buffers = self._posterior(params, buffers, x, second, train)
     if train:
       buffers = vae.seen(buffers, "hvae", _join(z))
-    likely = vae.per_example(self.head.log_prob(self._numbers(out), x)) + nats
-    return Pass(None, _join(z), likely, kl, buffers)
+    return Pass(None, _join(z), self._likely(out, x) + nats, kl, buffers)
 
   def weights(self, params, buffers, batch, key, samples, train=False):
     """(log w_k [K, B] of (2), buffers)."""
     first, second = jax.random.split(key)
-    x, nats = vae.stored(self, batch["x"], first)
+    x, nats = self._stored(batch["x"], first)
     many = jnp.tile(x, (samples, *[1] * (x.ndim - 1)))
     (out, z, _, ratio), buffers = self._posterior(params, buffers, many, second, train)
     if train:
       buffers = vae.seen(buffers, "hvae", _join(z))
-    likely = vae.per_example(self.head.log_prob(self._numbers(out), many)) + nats
-    return (likely - jnp.sum(ratio, axis=1)).reshape(samples, len(x)), buffers
+    log_w = self._likely(out, many) + nats - jnp.sum(ratio, axis=1)
+    return log_w.reshape(samples, len(x)), buffers
 
   def sample(self, params, buffers, keys, cond):
     """keys [N] -> x [N, *event], cut to the data's range."""
@@ -163,6 +163,14 @@ class HVAE:
     ends = np.cumsum([math.prod(shape) for shape in shapes])[:-1]
     parts = zip(jnp.split(flat, ends, axis=1), shapes)
     return tuple(part.reshape(len(flat), *shape) for part, shape in parts)
+
+  def _stored(self, x, key):
+    """(x, nats): dequantized where the head is a density of data on levels."""
+    return likelihood.dequantize(x, key, self.spec) if self.head.density else (x, 0.0)
+
+  def _likely(self, out, x):
+    """log p(x | z) [N]."""
+    return jnp.sum(self.head.log_prob(self._numbers(out), x).reshape(len(x), -1), axis=1)
 
   def _numbers(self, out):
     """The head's numbers [N, *event, size]."""

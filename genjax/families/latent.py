@@ -8,7 +8,8 @@ arXiv:2112.10752):
     x = decode(mean + std z),   z ~ prior        measured while the first stage was trained     (1)
 
 The prior is any family and sees codes as its data; the first stage is loaded and stays as it is.
-What the prior says of the density of z is none of x: there are no likelihoods.
+Where its codes are integers (van den Oord et al. 2017, arXiv:1711.00937), z is encode(x) itself and
+the prior one of integers. What the prior says of z is nothing of x: there are no likelihoods.
 """
 
 import dataclasses
@@ -26,8 +27,9 @@ KEPT = 0.99  # share of the old moments at each step, once there are some
 class Latent:
   """Groups of the prior, trained, and of the first stage, from config.load.
 
-  stage: a model that can encode and decode. prior: a model of points as large as its codes.
-  Raises UserError for a first stage without codes, and if both have a group of one name.
+  stage: a model that can encode and decode. prior: a model of its codes, points or integers.
+  Raises UserError for a first stage without codes, for a prior of the other kind of codes, and if
+  both have a group of one name.
   """
 
   spec: core.DataSpec
@@ -36,6 +38,11 @@ class Latent:
 
   def __post_init__(self):
     check(self.stage)
+    integers = getattr(self.prior, "discrete", False)
+    if self.discrete and not integers:
+      raise core.UserError("prior: this stage's codes are integers; use 'autoregressive'")
+    if integers and not self.discrete:
+      raise core.UserError("prior: this stage's codes are real numbers, and it models integers")
     both = set(self.pretrained) & set(groups(self.prior))
     if both:
       raise core.UserError(f"stage and prior both have a group {min(both)!r}")
@@ -49,6 +56,21 @@ class Latent:
       return given
     check(built["stage"])
     return {**given, "spec": code_spec(built["stage"], given["spec"])}
+
+  @property
+  def discrete(self) -> bool:
+    """Whether codes are integers."""
+    return bool(self.code_levels)
+
+  @property
+  def code_levels(self) -> int:
+    """How many values each entry of a code has, 0 for real numbers."""
+    return getattr(self.stage, "code_levels", 0)
+
+  @property
+  def code_books(self) -> dict[str, int]:
+    """How many entries of a code come from each codebook, where there are several."""
+    return getattr(self.stage, "code_books", {})
 
   @property
   def pretrained(self) -> tuple[str, ...]:
@@ -83,13 +105,18 @@ class Latent:
 
   def encode(self, params, buffers, x):
     """x [N, *event] -> z of (1)."""
+    code = self.stage.encode(params, buffers, x)
+    if self.discrete:
+      return code
     mean, std = moments(self.stage, buffers)
-    return (self.stage.encode(params, buffers, x) - mean) / std
+    return (code - mean) / std
 
   def decode(self, params, buffers, z):
     """z of (1) -> [N, *event]."""
-    mean, std = moments(self.stage, buffers)
-    return self.stage.decode(params, buffers, mean + std * z)
+    if not self.discrete:
+      mean, std = moments(self.stage, buffers)
+      z = mean + std * z
+    return self.stage.decode(params, buffers, z)
 
   def reconstruct(self, params, buffers, x):
     """By the first stage."""
@@ -100,11 +127,9 @@ class Latent:
 
 
 def check(stage: Any) -> None:
-  """UserError unless the model encodes to real numbers, and decodes."""
+  """UserError unless the model encodes and decodes."""
   if not (hasattr(stage, "encode") and hasattr(stage, "decode")):
-    raise core.UserError("stage: this model has no codes; use 'autoencoder' or 'vae'")
-  if getattr(stage, "code_levels", 0):
-    raise core.UserError("stage: its codes are integers, of which no family here is a model")
+    raise core.UserError("stage: this model has no codes; use 'autoencoder', 'vae' or 'vqvae'")
 
 
 def groups(model: Any) -> tuple[str, ...]:
@@ -122,7 +147,12 @@ def code_spec(stage: Any, spec: core.DataSpec) -> core.DataSpec:
     return stage.encode(params, buffers, batch["x"])
 
   shape = jax.eval_shape(codes, jax.random.key(0)).shape[1:]
-  return core.DataSpec(shape=shape, classes=spec.classes)
+  levels = getattr(stage, "code_levels", 0)
+  if not levels:
+    return core.DataSpec(shape=shape, classes=spec.classes)
+  return core.DataSpec(
+    shape=shape, dtype="int32", levels=levels, classes=spec.classes, kind="tokens"
+  )
 
 
 def no_moments(shape: tuple[int, ...]) -> dict[str, jax.Array]:

@@ -22,6 +22,9 @@ over the batch, so that no weight depends on either. What is minimised is the mo
     importance   minus (2); with `doubly`, the encoder's gradient is that of Tucker et al. 2019
                  (arXiv:1810.04152, eq. 8), whose signal does not vanish as K grows
 
+With `known`, a half of the picture is given: the decoder sees it beside z, only the other half is
+modelled, and samples complete pictures (Sohn et al. 2015, NeurIPS; here the prior does not look).
+
 p(x | z) is a head of distributions/heads.py, q and p(z) of distributions/latents.py; p(z) may also
 be the mean of q(z | u_k) over learnt pseudo-inputs u_k (VampPrior: Tomczak & Welling 2018,
 arXiv:1705.07120). Densities of data on levels are of x + uniform noise, and bound P(x).
@@ -34,11 +37,15 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from genjax import core
 from genjax.distributions import latents
 from genjax.families import latent, vae_aims
 from genjax.samplers import likelihood
+
+# name: (axis of [H, W, C], whether it is the first half)
+HALVES = {"left": (1, True), "right": (1, False), "top": (0, True), "bottom": (0, False)}
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -49,6 +56,7 @@ class VAE:
     how many is set here, whatever their `out`.
   latent: an entry of latents.py; head: of heads.py; aim: of vae_aims.py.
   pseudo_inputs: u_k of the VampPrior, 0 for the latent's own prior.
+  known: the half that is given, a name in HALVES, or "".
   importance: K of the likelihood "importance". noise: whether samples are drawn from p(x | z), or
     are its mean.
   Raises UserError for what does not fit together.
@@ -61,14 +69,18 @@ class VAE:
   head: Any
   aim: Any = vae_aims.Elbo()
   pseudo_inputs: core.Count = 0
+  known: str = ""
   importance: core.Size = 100
   noise: bool = False
   pretrained = ()
 
   def __post_init__(self):
+    if self.known and self.known not in HALVES:
+      raise core.unknown("known", self.known, HALVES)
     aim, plain = self.aim, type(self.latent) in (latents.Gaussian, latents.Laplace)
     for wrong, why in [
       (self.conditional and not self.spec.classes, "conditional=True needs data with labels"),
+      (self.known and len(self.spec.shape) != 3, "known: halves are of pictures"),
       (isinstance(aim, vae_aims.TotalCorrelation | vae_aims.Factor) and not plain,
        "aim: dimensions are told apart for latent 'gaussian' or 'laplace' only"),
       (isinstance(aim, vae_aims.MMD) and self.pseudo_inputs,
@@ -79,6 +91,9 @@ class VAE:
        "aim.doubly: the prior must not depend on the encoder; use pseudo_inputs=0"),
       (self.pseudo_inputs and isinstance(self.latent, latents.Categorical),
        "pseudo_inputs: soft choices have no density; use latent 'gaussian'"),
+      (self.known and isinstance(self.latent, latents.Grid),
+       "known: the decoder sees it beside a flat code; use latent 'gaussian'"),
+      (self.known and self.pseudo_inputs, "known: the prior knows nothing; use pseudo_inputs=0"),
     ]:  # fmt: skip
       if wrong:
         raise core.UserError(why)
@@ -91,7 +106,19 @@ class VAE:
 
   @property
   def conditions(self) -> tuple[str, ...]:
-    return ("label",) if self.conditional else ()
+    return (*["label"] * self.conditional, *["known"] * bool(self.known))
+
+  @functools.cached_property
+  def free(self) -> np.ndarray:
+    """Which dimensions are modelled: 1, or 0 where they are known, [*event]."""
+    mask = np.ones(self.spec.shape, np.float32)
+    if self.known:
+      axis, first = HALVES[self.known]
+      given, _ = np.array_split(np.arange(self.spec.shape[axis]), 2)
+      place = [slice(None)] * 3
+      place[axis] = given if first else -1 - given
+      mask[tuple(place)] = 0
+    return mask
 
   @property
   def trained(self) -> tuple[str, ...]:
@@ -114,11 +141,11 @@ class VAE:
   def init(self, key, batch, loaded):
     x, z = batch["x"], jnp.zeros((len(batch["x"]), *self.latent.shape))
     keys = dict(zip(("encoder", "decoder", "discriminator", "prior"), jax.random.split(key, 4)))
-    new = {"encoder": (self.modules["encoder"], x), "decoder": (self.modules["decoder"], z)}
-    params, buffers = {}, {}
-    for group, (module, seen) in new.items():
-      args = module, keys[group], seen, None, self._cond(batch)
-      params[group], buffers[group] = loaded.get(group) or core.init(*args)
+    cond, params, buffers = self._cond(batch), {}, {}
+    new = {"encoder": (x, None, cond), "decoder": (z, None, self._beside(z, cond))}
+    for group, args in new.items():
+      own = loaded.get(group) or core.init(self.modules[group], keys[group], *args)
+      params[group], buffers[group] = own
     if "codes" not in buffers["encoder"]:
       buffers["encoder"] = {**buffers["encoder"], "codes": latent.no_moments(z.shape)}
     if isinstance(self.aim, vae_aims.Factor):
@@ -138,7 +165,7 @@ class VAE:
   def once(self, params, buffers, batch, key, train=False) -> vae_aims.Pass:
     """One z for each example."""
     noise, z_key, *keys = jax.random.split(key, 4)
-    (x, nats), cond = stored(self, batch["x"], noise), self._cond(batch)
+    (x, nats), cond = self._stored(batch["x"], noise), self._cond(batch)
     q, buffers = self._encode(params, buffers, x, cond, train=train, key=keys[0])
     z = self.latent.sample(z_key, q, soft=train)
     if train:
@@ -148,12 +175,13 @@ class VAE:
     if self.pseudo_inputs:
       own = jnp.sum(self.latent.log_prob(q, z), axis=-1)
       kl = (own - self.log_prior(params, buffers, z))[:, None]
-    return vae_aims.Pass(q, z, per_example(self.head.log_prob(out, x)) + nats, kl, buffers)
+    likely = jnp.sum(self._likely(out, x), axis=-1) + nats
+    return vae_aims.Pass(q, z, likely, kl, buffers)
 
   def weights(self, params, buffers, batch, key, samples, train=False, through_z=False):
     """(log w_k [K, B] of (2), buffers); through_z: q's density is not differentiated by q."""
     noise, z_key, *keys = jax.random.split(key, 4)
-    (x, nats), cond = stored(self, batch["x"], noise), self._cond(batch)
+    (x, nats), cond = self._stored(batch["x"], noise), self._cond(batch)
     q, buffers = self._encode(params, buffers, x, cond, train=train, key=keys[0])
     z = jax.vmap(lambda k: self.latent.sample(k, q))(jax.random.split(z_key, samples))
     flat = z.reshape(-1, *self.latent.shape)
@@ -163,8 +191,7 @@ class VAE:
     out, buffers = self._decode(params, buffers, flat, many, train=train, key=keys[1])
     density = jax.lax.stop_gradient(q) if through_z else q
     own = jnp.sum(self.latent.log_prob(density, z), axis=-1)
-    given = self.head.log_prob(out.reshape(samples, len(x), *out.shape[1:]), x)
-    likely = jnp.sum(given.reshape(samples, len(x), -1), axis=-1)
+    likely = jnp.sum(self._likely(out.reshape(samples, len(x), *out.shape[1:]), x), axis=-1)
     prior = self.log_prior(params, buffers, flat).reshape(samples, len(x))
     return likely + nats + prior - own, buffers
 
@@ -183,7 +210,8 @@ class VAE:
     z = jax.vmap(self.latent.sample)(z_keys, self._prior(params, buffers, keys))
     out, _ = self._decode(params, buffers, z, cond)
     x = jax.vmap(self.head.sample)(x_keys, out) if self.noise else self.head.mean(out)
-    return jnp.clip(x, *self.spec.range) if self.spec.range else x
+    x = jnp.clip(x, *self.spec.range) if self.spec.range else x
+    return self._completed(x, cond)
 
   def _prior(self, params, buffers, keys):
     """What z is drawn from, [N, outputs]."""
@@ -195,11 +223,12 @@ class VAE:
 
   @property
   def likelihoods(self) -> dict[str, core.Likelihood]:
-    given = "-given-label" if self.conditional else ""
+    given = "".join(f"-given-{c}" for c in ("label" * self.conditional, self.known) if c)
     total = lambda *args: sum(self.parts(*args).values())
+    bound = functools.partial(core.Likelihood, core.LOWER_BOUND, share=float(self.free.mean()))
     return {
-      f"elbo{given}": core.Likelihood(core.LOWER_BOUND, total, self.parts),
-      f"importance-{self.importance}{given}": core.Likelihood(core.LOWER_BOUND, self.estimate),
+      f"elbo{given}": bound(total, self.parts),
+      f"importance-{self.importance}{given}": bound(self.estimate),
     }
 
   def parts(self, params, buffers, batch, key):
@@ -216,11 +245,13 @@ class VAE:
     return self.latent.mean(self._encode(params, buffers, x, cond or {})[0])
 
   def decode(self, params, buffers, z, cond=None):
-    """z [N, *shape] -> the mean of x [N, *event]."""
-    return self.head.mean(self._decode(params, buffers, z, cond or {})[0])
+    """z [N, *shape] -> the mean of x [N, *event], beside what cond says is known."""
+    x = self.head.mean(self._decode(params, buffers, z, cond or {})[0])
+    return self._completed(x, cond or {})
 
   def reconstruct(self, params, buffers, x, cond=None):
-    """x [N, *event] there and back."""
+    """x [N, *event] there and back, its own half being the known one."""
+    cond = {**(cond or {}), **({"known": x} if self.known else {})}
     return self.decode(params, buffers, self.encode(params, buffers, x, cond), cond)
 
   def _encode(self, params, buffers, x, cond, **training):
@@ -228,12 +259,36 @@ class VAE:
     return core.call(*args, **training)
 
   def _decode(self, params, buffers, z, cond, **training):
-    args = self.modules["decoder"], "decoder", params, buffers, z, None, cond
+    args = self.modules["decoder"], "decoder", params, buffers, z, None, self._beside(z, cond)
     out, buffers = core.call(*args, **training)
     return out.reshape(len(z), *self.spec.shape, self.head.size), buffers
 
+  def _beside(self, z, cond):
+    """What the decoder sees beside z."""
+    if not self.known:
+      return cond
+    half = cond.get("known", jnp.zeros((len(z), *self.spec.shape))) * (1 - self.free)
+    return {**cond, "beside": half.reshape(len(z), -1)}
+
+  def _stored(self, x, key):
+    """(x, nats): dequantized where the head is a density of data on levels."""
+    if not self.head.density:
+      return x, 0.0
+    x, nats = likelihood.dequantize(x, key, self.spec)
+    return x, nats * self.free.mean()
+
+  def _likely(self, out, x):
+    """Nats of each dimension that is modelled, [..., D]."""
+    nats = self.head.log_prob(out, x) * self.free
+    return nats.reshape(*nats.shape[: -self.free.ndim], -1)
+
+  def _completed(self, x, cond):
+    """The known half as it is."""
+    return x * self.free + cond["known"] * (1 - self.free) if "known" in cond else x
+
   def _cond(self, batch):
-    return {name: batch[name] for name in self.conditions}
+    columns = {"label": "label", "known": "x"}
+    return {name: batch[columns[name]] for name in self.conditions}
 
 
 def estimate(
@@ -250,17 +305,7 @@ def estimate(
   return total - math.log(samples)
 
 
-def stored(model: Any, x: jax.Array, key: jax.Array) -> tuple[jax.Array, float]:
-  """(x, nats): dequantized where the model's head is a density of data on levels."""
-  return likelihood.dequantize(x, key, model.spec) if model.head.density else (x, 0.0)
-
-
 def seen(buffers: core.Buffers, group: str, z: jax.Array) -> core.Buffers:
   """With the moments of a group's z [B, ...], for those who model it, see latent.py."""
   own = buffers[group]
   return {**buffers, group: {**own, "codes": latent.see(own["codes"], z)}}
-
-
-def per_example(a: jax.Array) -> jax.Array:
-  """Sum over an example's dimensions: [B, *event] -> [B]."""
-  return jnp.sum(a.reshape(len(a), -1), axis=1)

@@ -1,4 +1,5 @@
-"""Self-attention (Vaswani et al. 2017, arXiv:1706.03762) over the pixels of a feature map.
+"""Self-attention (Vaswani et al. 2017, arXiv:1706.03762) over the pixels of a feature map, or from
+each place of a sequence to those before it.
 
 attend(q, k, v) = softmax(q k^T / sqrt(d)) v          for each head, softmax over the keys
 """
@@ -8,16 +9,22 @@ from typing import Any
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+from jax import lax
 
 from genjax.networks import cpu
 from genjax.networks.convolution import Pointwise
 from genjax.networks.normalization import GroupNorm
 
 
-def attend(q: jax.Array, k: jax.Array, v: jax.Array) -> jax.Array:
-  """q [B, N, heads, d], k and v [B, M, heads, d] -> [B, N, heads, d]; the softmax is in float32."""
+def attend(q: jax.Array, k: jax.Array, v: jax.Array, seen: jax.Array | None = None) -> jax.Array:
+  """q [B, N, heads, d], k and v [B, M, heads, d] -> [B, N, heads, d]; the softmax is in float32.
+
+  seen: which keys each query sees, bool [N, M]; all if not said.
+  """
   q = q / q.shape[-1] ** 0.5
   scores = jnp.einsum("bnhd,bmhd->bhnm", q, k, preferred_element_type=jnp.float32)
+  if seen is not None:
+    scores = jnp.where(seen, scores, -jnp.inf)
   weights = jax.nn.softmax(scores, axis=-1).astype(v.dtype)
   return jnp.einsum("bhnm,bmhd->bnhd", weights, v)
 
@@ -44,3 +51,32 @@ class SelfAttention(nn.Module):
     fast = cpu.alone() and self.dtype == jnp.float32
     y = (cpu.attend if fast else attend)(q, k, v).reshape(b, h, w, c)
     return x + dense("out", zero=True)(y)
+
+
+Memory = tuple[jax.Array, jax.Array]  # keys and values of a sequence, each [B, L, heads, d]
+
+
+class CausalAttention(nn.Module):
+  """Attention from the places at ... at + N - 1 of a sequence to themselves and those before.
+
+  x [B, N, C] -> ([B, N, C], memory). Without a memory the N places are the whole sequence; with
+  one their keys and values are written into it, so that each is computed once.
+
+  heads: divides C. dtype: of the computation; the softmax is in float32.
+  """
+
+  heads: int
+  dtype: Any = jnp.float32
+
+  @nn.compact
+  def __call__(
+    self, x: jax.Array, memory: Memory | None = None, at: int | jax.Array = 0
+  ) -> tuple[jax.Array, Memory]:
+    b, n, c = x.shape
+    dense = lambda name: nn.Dense(c, dtype=self.dtype, name=name)
+    heads = lambda name: dense(name)(x).reshape(b, n, self.heads, c // self.heads)
+    q, new = heads("query"), (heads("key"), heads("value"))
+    write = lambda old, part: lax.dynamic_update_slice_in_dim(old, part, at, axis=1)
+    k, v = new if memory is None else map(write, memory, new)
+    seen = jnp.arange(k.shape[1]) <= at + jnp.arange(n)[:, None]
+    return dense("out")(attend(q, k, v, seen).reshape(b, n, c)), (k, v)

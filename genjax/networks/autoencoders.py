@@ -255,6 +255,49 @@ class Block(nn.Module):
     return x + nn.Conv(self.features, (1, 1), dtype=self.dtype)(nn.relu(h))
 
 
+class Way(nn.Module):
+  """One way of `Spatial`, as a network. out: number of answers, of all places or pixels together;
+  the rest as there.
+  """
+
+  out: core.Size = 1
+  widths: tuple[core.Size, ...] = (32, 64)
+  blocks: core.Size = 2
+  dtype: Any = jnp.float32
+  spec: core.DataSpec | None = None
+  conditional = False
+
+  def codec(self, **kwargs) -> Spatial:
+    own = dict(widths=self.widths, blocks=self.blocks, dtype=self.dtype, spec=self.spec)
+    return Spatial(**own, **kwargs, name="spatial")
+
+  @property
+  def places(self) -> tuple[int, int]:
+    """Height and width of the grid."""
+    return tuple(-(-n // 2 ** len(self.widths)) for n in self.spec.shape[:2])
+
+
+class Down(Way):
+  """net(x, t, cond, train): [B, H, W, C] -> [B, out], a part for each place."""
+
+  @nn.compact
+  def __call__(self, x: jax.Array, t=None, cond=None, train: bool = False) -> jax.Array:
+    code, rest = divmod(self.out, math.prod(self.places))
+    if rest:
+      raise core.UserError(f"down: {self.out} answers cannot be spread over places {self.places}")
+    return self.codec(code=code).encode(x).reshape(len(x), -1)
+
+
+class Up(Way):
+  """net(z, t, cond, train): a grid of vectors [B, h, w, D] -> [B, H, W, out / (H W)]."""
+
+  @nn.compact
+  def __call__(self, z: jax.Array, t=None, cond=None, train: bool = False) -> jax.Array:
+    if z.shape[1:-1] != self.places:
+      raise core.UserError(f"up: codes of shape {z.shape[1:]}, expected {(*self.places, 'D')}")
+    return self.codec(answer=self.out // math.prod(self.spec.shape[:2])).decode(z)
+
+
 CODECS = {
   "dense": Dense,
   "convolutional": Convolutional,

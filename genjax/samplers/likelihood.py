@@ -45,6 +45,7 @@ from genjax.samplers import solvers
 
 RHO = 4.0  # of the grid of (2)
 CLEAR = 1 / 6  # the noise that leaves levels apart, in their widths
+NEAR, FAR = 8, 12  # levels on each side of one; deviations of the noise beyond which none is meant
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -200,12 +201,24 @@ def _reconstruction(x, y, phi, spec):
   """log p(x_i | y_i), of x's shape."""
   if not spec.levels:
     return _log_normal(x, y / jnp.cos(phi), jnp.tan(phi))
-  levels = jnp.linspace(*spec.range, spec.levels)
+  (low, high), width = spec.range, spec.level_width
   score = lambda level: -((y - jnp.cos(phi) * level) ** 2) / (2 * jnp.sin(phi) ** 2)
-  total = jax.lax.fori_loop(
-    0, spec.levels, lambda i, a: jnp.logaddexp(a, score(levels[i])), jnp.full_like(y, -jnp.inf)
-  )
-  return score(x) - total
+
+  def total(first, last, level):  # log of the sum over the levels numbered so
+    add = lambda i, a: jnp.logaddexp(a, level(i))
+    return jax.lax.fori_loop(first, last, add, jnp.full_like(y, -jnp.inf))
+
+  def near(i):  # the i-th after x itself
+    level = x + i * width
+    there = (level > low - width / 2) & (level < high + width / 2)
+    return jnp.where(there, score(level), -jnp.inf)
+
+  every = lambda: total(0, spec.levels, lambda i: score(low + i * width))
+  if spec.levels < 2 * NEAR:
+    return score(x) - every()
+  # Of many levels only those near x can be meant, unless the noise is as large as they are apart.
+  small = FAR * jnp.tan(phi) < NEAR * width
+  return score(x) - jax.lax.cond(small, lambda: total(-NEAR, NEAR + 1, near), every)
 
 
 def _log_normal(x, mean, std):

@@ -112,7 +112,7 @@ def initial_state(
   optimizers: Mapping[str, optax.GradientTransformation],
   averaged: Mapping[str, tuple[str, ...]],
   batch: core.Batch,
-  seed: int,
+  seed: int | jax.Array,
   loaded: Mapping[str, tuple],
 ) -> core.TrainState:
   """The state of step 0. averaged: {average: groups}; loaded: {group: (params, buffers)}."""

@@ -1,0 +1,34 @@
+"""KL autoencoder of Fashion-MNIST, the first stage of latent diffusion.
+
+python -m genjax.main --config=configs/kl_autoencoder_fashion_mnist.py
+"""
+
+from configs import base
+
+
+def get_config(arg=""):
+  config = base.get_config()
+  config.data = dict(name="fashion_mnist", range=(0.0, 1.0))
+  config.model = dict(
+    name="vae",
+    encoder=dict(name="down", widths=(32, 64), blocks=2),
+    decoder=dict(name="up", widths=(32, 64), blocks=2),
+    latent=dict(name="grid", width=3, places=(7, 7)),
+    head=dict(name="gaussian", std=0.1),
+    aim=dict(name="elbo", beta=0.1),
+  )
+  rule = dict(name="adam", lr=1e-3, schedule=dict(name="warmup_cosine", warmup=100), clip=100.0)
+  config.optim = dict(encoder=rule, decoder=rule)
+  config.update(dict(steps=4000, batch=64, log_every=200, sample_every=2000, save_every=2000))
+  config.metrics = ("reconstruction",)
+  return base.variant(config, arg, smoke=smoke)
+
+
+def smoke(config):
+  """20 steps on random pictures."""
+  config = base.smoke(config)
+  config.data = dict(name="fake", shape=(6, 6, 1), range=(0.0, 1.0))
+  for way in (config.model.encoder, config.model.decoder):
+    way.update(dict(widths=(4, 8), blocks=1))
+  config.model.latent.update(dict(width=2, places=(2, 2)))
+  return config

@@ -1,0 +1,25 @@
+"""Autoregressive transformer on bars and stripes, pixel by pixel.
+
+python -m genjax.main --config=configs/transformer_bars.py
+
+Seed 0: 3.384 nats, 0.005 ± 0.008 above the entropy of the distribution; 89 s of training on 2 cores
+of an Intel Xeon that other work shared.
+"""
+
+from configs import base
+
+
+def get_config(arg=""):
+  config = base.get_config()
+  config.data = dict(name="bars", kind="bars-and-stripes", size=4)
+  config.model = dict(
+    name="autoregressive",
+    network=dict(name="transformer", width=32, layers=2, heads=4),
+  )
+  config.optim = dict(
+    network=dict(name="adam", lr=3e-3, schedule=dict(name="warmup_cosine", warmup=100))
+  )
+  config.update(dict(steps=2000, batch=128, sample_batch=256, num=1000))
+  config.update(dict(log_every=100, sample_every=500, save_every=500))
+  config.metrics = ("likelihood",)
+  return base.variant(config, arg)

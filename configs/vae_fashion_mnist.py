@@ -1,0 +1,35 @@
+"""Dense variational autoencoder of Fashion-MNIST, ten latents.
+
+python -m genjax.main --config=configs/vae_fashion_mnist.py
+"""
+
+from configs import base
+
+
+def get_config(arg=""):
+  config = base.get_config()
+  config.data = dict(name="fashion_mnist", range=(0.0, 1.0))
+  config.model = dict(
+    name="vae",
+    encoder=dict(name="mlp", widths=(150, 100), activation="relu"),
+    decoder=dict(name="mlp", widths=(100, 150), activation="relu"),
+    latent=dict(name="gaussian", width=10),
+    head=dict(name="gaussian", std=0.5**0.5),  # nats are then a square error and the KL
+    aim=dict(name="elbo"),
+  )
+  rule = dict(name="nadam", lr=1e-3, schedule=dict(name="warmup_cosine", warmup=100))
+  config.optim = dict(encoder=rule, decoder=rule)
+  epoch = 55_000 // 128
+  config.update(dict(steps=25 * epoch, batch=128, log_every=epoch, num=5000))
+  config.update(dict(sample_every=5 * epoch, save_every=5 * epoch))
+  config.metrics = ("reconstruction",)
+  return base.variant(config, arg, smoke=smoke)
+
+
+def smoke(config):
+  """20 steps on random pictures."""
+  config = base.smoke(config)
+  config.data = dict(name="fake", shape=(6, 6, 1), range=(0.0, 1.0))
+  config.model.encoder.widths = (16,)
+  config.model.decoder.widths = (16,)
+  return config

@@ -1,0 +1,51 @@
+"""Sampling from a VQ-VAE: a transformer of its codes, of Fashion-MNIST.
+
+python -m genjax.main --config=configs/vqvae_fashion_mnist.py
+python -m genjax.main --config=configs/vqvae_prior_fashion_mnist.py
+
+The first command trains the VQ-VAE, whose 49 codes a picture are then one sequence. Both have a
+variant two_level: the 16 codes of a VQ-VAE-2's top, then the 49 of its bottom.
+"""
+
+from configs import base, vqvae_fashion_mnist
+
+
+def get_config(arg=""):
+  config = base.get_config()
+  first = vqvae_fashion_mnist.get_config()
+  config.data = first.data
+  config.model = dict(
+    name="latent",
+    stage=first.model,
+    prior=dict(
+      name="autoregressive",
+      network=dict(name="transformer", width=128, layers=4, heads=4, dropout=0.1),
+    ),
+  )
+  config.load = dict(vqvae="runs/vqvae_fashion_mnist:vqvae")
+  config.optim = dict(
+    network=dict(name="adamw", lr=1e-3, clip=1.0, schedule=dict(name="warmup_cosine", warmup=200))
+  )
+  config.ema = dict(ema=dict(decay=0.999))
+  config.eval_ema = "ema"
+  config.update(dict(steps=6000, batch=64, log_every=200, sample_every=2000, save_every=2000))
+  config.metrics = ("fd", "legible")
+  return base.variant(config, arg, smoke=smoke, two_level=two_level)
+
+
+def two_level(config):
+  """Of the codes of vqvae_fashion_mnist.py:two_level."""
+  config.model.stage = vqvae_fashion_mnist.get_config("two_level").model
+  config.load = dict(vqvae="runs/vqvae_fashion_mnist-two_level:vqvae")
+  return config
+
+
+def smoke(config):
+  """20 steps on random pictures, of the codes of vqvae_fashion_mnist.py:smoke."""
+  config = base.smoke(config)
+  first = vqvae_fashion_mnist.get_config("smoke")
+  config.data, config.model.stage = first.data, first.model
+  config.model.prior.network.update(dict(width=8, layers=1, heads=2))
+  config.load = dict(vqvae="runs/vqvae_fashion_mnist-smoke:vqvae")
+  config.metrics = ()
+  return config

@@ -1,0 +1,77 @@
+"""Do drawn pictures help a classifier? Real digits, drawn ones, and both.
+
+    python experiments/augmentation/run.py
+
+Trains configs/class_conditional_mnist.py into runs/class_conditional_mnist, unless it is there, and
+small classifiers on its training digits, on what it draws, and on both. Writes results.json,
+augmentation.png and the table in README.md.
+"""
+
+import itertools
+import json
+import pathlib
+
+import jax
+import numpy as np
+import optax
+
+from genjax import config as config_lib
+from genjax import restored
+from genjax.launch import trained
+from genjax.networks import classifier
+from genjax.report import bars, markdown
+
+HERE = pathlib.Path(__file__).parent
+RUN = HERE.parents[1] / "runs" / "class_conditional_mnist"
+SEEDS, REAL, DRAWN = (0, 1, 2), (0, 500, 4_000), (0, 4_000, 8_000)
+STEPS, BATCH, RATE = 1_500, 100, 1e-3
+
+
+def learn(x: np.ndarray, label: np.ndarray, test: dict, seed: int) -> float:
+  """Test accuracy of a classifier of pictures in [0, 1]."""
+  net, rule = classifier.SmallCNN(classes=10), optax.adam(optax.cosine_decay_schedule(RATE, STEPS))
+  params = net.init(jax.random.key(seed), x[:1])
+  moments, rng = rule.init(params), np.random.default_rng(seed)
+
+  def loss(params, x, label):
+    logits = net.apply(params, x)[1]
+    return optax.softmax_cross_entropy_with_integer_labels(logits, label).mean()
+
+  @jax.jit
+  def step(params, moments, x, label):
+    updates, moments = rule.update(jax.grad(loss)(params, x, label), moments)
+    return optax.apply_updates(params, updates), moments
+
+  for _ in range(STEPS):
+    index = rng.integers(0, len(x), BATCH)
+    params, moments = step(params, moments, x[index], label[index])
+  logits = jax.jit(net.apply)(params, test["x"])[1]
+  return float(np.mean(np.argmax(logits, axis=1) == test["label"]))
+
+
+def main() -> None:
+  workdir = trained.trained("class_conditional_mnist", RUN)
+  run = restored.Run.open(workdir, config_lib.from_run(workdir)[0])
+  share = lambda split: {"x": split["x"].astype(np.float32) / 255, "label": split["label"]}
+  real, test = share(run.data.splits["train"]), share(run.data.splits["test"])
+  drawn = share(run.samples(max(DRAWN)))
+  results = []
+  for n, m, seed in itertools.product(REAL, DRAWN, SEEDS):
+    if n + m:
+      x, label = (np.concatenate([real[k][:n], drawn[k][:m]]) for k in ("x", "label"))
+      accuracy = learn(x, label, test, seed)
+      results.append({"real": n, "drawn": m, "seed": seed, "accuracy": accuracy})
+      print(json.dumps(results[-1]), flush=True)
+  (HERE / "results.json").write_text(json.dumps(results, indent=1) + "\n")
+  cell = lambda n, m: [r["accuracy"] for r in results if (r["real"], r["drawn"]) == (n, m)]
+  lines = [["test accuracy", *(f"{m:,} drawn" for m in DRAWN)]]
+  lines += [[f"{n:,} real", *(markdown.percent(cell(n, m)) for m in DRAWN)] for n in REAL]
+  print(table := markdown.table(lines))
+  markdown.insert(HERE / "README.md", table)
+  groups = {f"{m:,} drawn": [cell(n, m) for n in REAL] for m in DRAWN}
+  labels, places = ("real digits", "accuracy"), [f"{n:,}" for n in REAL]
+  bars.draw(HERE / "augmentation.png", groups, places, labels, (0.9, 1.0))
+
+
+if __name__ == "__main__":
+  main()

@@ -1,0 +1,70 @@
+"""Does a denoising autoencoder see more than a filter? Fashion-MNIST under Gaussian noise.
+
+    python experiments/denoising/run.py
+
+Trains configs/autoencoder_fashion_mnist.py:restoring at three levels of noise into runs/denoising;
+writes results.json, denoising.png and the table in README.md. The filters are given the noise's
+variance and the best of their window sizes.
+"""
+
+import json
+import pathlib
+
+import numpy as np
+from scipy import ndimage, signal
+
+from genjax import config as config_lib
+from genjax import restored
+from genjax.evaluation import probes
+from genjax.launch import trained
+from genjax.report import markdown, pictures
+
+HERE = pathlib.Path(__file__).parent
+RUNS = HERE.parents[1] / "runs" / "denoising"
+TRAINED, LEVELS = (0.1, 0.3, 0.5), (0.1, 0.2, 0.3, 0.5)
+HELD_OUT, SHOWN, WINDOWS = 1_000, 10, (3, 5)
+
+
+def model(std: float) -> restored.Run:
+  overrides = [f"model.corruption.std={std}", "metrics=", "sample_every=0"]
+  where = trained.trained("autoencoder_fashion_mnist:restoring", RUNS / f"{std}", overrides)
+  return restored.Run.open(where, config_lib.from_run(where)[0])
+
+
+def filters(noisy: np.ndarray, std: float) -> dict[str, np.ndarray]:
+  """name -> [N, H, W, 1] in [0, 1]."""
+  images, found = noisy[..., 0], {}
+  for size in WINDOWS:
+    found[f"median {size} x {size}"] = ndimage.median_filter(images, (1, size, size))
+    wiener = np.stack([signal.wiener(image, size, std**2) for image in images])
+    found[f"Wiener {size} x {size}"] = wiener
+  return {name: np.clip(x, 0, 1)[..., None] for name, x in found.items()}
+
+
+def main() -> None:
+  runs = {std: model(std) for std in TRAINED}
+  run = runs[TRAINED[0]]
+  clean, rng, results, rows = run.batch("test", HELD_OUT)["x"], np.random.default_rng(0), {}, []
+  for std in LEVELS:
+    noisy = (clean + std * rng.standard_normal(clean.shape)).astype(np.float32)
+    answers = {"nothing": np.clip(noisy, 0, 1), **filters(noisy, std)}
+    for level, r in runs.items():
+      again = np.asarray(r.setup.again(r.params, r.buffers, noisy))
+      answers[f"autoencoder of {level:g}"] = np.clip(again, 0, 1)
+    decibels = {name: probes.psnr(clean, x) for name, x in answers.items()}
+    results[f"{std:g}"] = {name: float(values.mean()) for name, values in decibels.items()}
+    if std == 0.3:
+      best = max((n for n in answers if "auto" not in n), key=lambda n: decibels[n].mean())
+      rows = [clean, answers["nothing"], answers[best], answers["autoencoder of 0.3"]]
+  (HERE / "results.json").write_text(json.dumps(results, indent=1) + "\n")
+  shown = run.stored(np.concatenate([x[:SHOWN] for x in rows]))
+  pictures.save_png(HERE / "denoising.png", pictures.grid(shown, SHOWN))
+  names = next(iter(results.values()))
+  lines = [["PSNR in decibels, by the noise's std", *results]]
+  lines += [[name, *(f"{r[name]:.1f}" for r in results.values())] for name in names]
+  print(table := markdown.table(lines))
+  markdown.insert(HERE / "README.md", table)
+
+
+if __name__ == "__main__":
+  main()

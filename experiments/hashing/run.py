@@ -1,0 +1,79 @@
+"""Do sixteen bits find pictures of the same kind? Semantic hashing of Fashion-MNIST.
+
+    python experiments/hashing/run.py
+
+Trains configs/autoencoder_fashion_mnist.py:binary into runs/hashing; writes results.json,
+neighbours.png and the table in README.md.
+"""
+
+import json
+import pathlib
+
+import jax
+import numpy as np
+from sklearn import decomposition
+
+from genjax import config as config_lib
+from genjax import restored
+from genjax.evaluation import probes
+from genjax.launch import trained
+from genjax.report import markdown, pictures
+
+HERE = pathlib.Path(__file__).parent
+RUN = HERE.parents[1] / "runs" / "hashing"
+QUERIES, LIBRARY, SHOWN = 1_000, 20_000, 9
+KS = (1, 10, 100)
+
+
+def distances(run: restored.Run) -> dict[str, np.ndarray]:
+  """name -> [QUERIES, LIBRARY] of test pictures from training pictures."""
+  library, queries = run.batch("train", LIBRARY)["x"], run.batch("test", QUERIES)["x"]
+  encode = jax.jit(lambda x: run.model.encode(run.params, run.buffers, x))
+  flat = lambda x: x.reshape(len(x), -1)
+  bits = encode(queries).shape[1]
+  pca = decomposition.PCA(bits, random_state=0).fit(flat(library))
+  linear = [pca.transform(flat(x)) for x in (queries, library)]
+  rng = np.random.default_rng(0)
+  plane = rng.standard_normal((flat(library).shape[1], bits))
+  mean = flat(library).mean(0)
+  return {
+    f"autoencoder, {bits} bits": probes.hamming(
+      *(np.asarray(encode(x)) for x in (queries, library))
+    ),
+    f"signs of {bits} principal components": probes.hamming(*(c > 0 for c in linear)),
+    f"signs of {bits} random directions": probes.hamming(
+      *((flat(x) - mean) @ plane > 0 for x in (queries, library))
+    ),
+    f"{bits} principal components": square(*linear),
+    "pixels": square(flat(queries), flat(library)),
+  }
+
+
+def square(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+  """[N, D], [M, D] -> squared distances [N, M]."""
+  return (a**2).sum(1)[:, None] + (b**2).sum(1) - 2 * a @ b.T
+
+
+def main() -> None:
+  workdir = trained.trained("autoencoder_fashion_mnist:binary", RUN, ["metrics="])
+  run = restored.Run.open(workdir, config_lib.from_run(workdir)[0])
+  label = [run.data.splits[s]["label"][:n] for s, n in (("test", QUERIES), ("train", LIBRARY))]
+  same, found = label[0][:, None] == label[1], distances(run)
+  results = {
+    name: {f"precision@{k}": probes.precision(d, same, k) for k in KS} for name, d in found.items()
+  }
+  results["chance"] = {f"precision@{k}": float(same.mean()) for k in KS}
+  (HERE / "results.json").write_text(json.dumps(results, indent=1) + "\n")
+  nearest = np.argsort(next(iter(found.values()))[:SHOWN], axis=1, kind="stable")[:, : SHOWN - 1]
+  x, library = run.data.splits["test"]["x"], run.data.splits["train"]["x"]
+  rows = [np.concatenate([x[i : i + 1], library[nearest[i]]]) for i in range(SHOWN)]
+  pictures.save_png(HERE / "neighbours.png", pictures.grid(np.concatenate(rows), SHOWN))
+  lines = [["code", *(f"precision at {k}" for k in KS)]]
+  lines += [[name, *(f"{v:.1%}" for v in r.values())] for name, r in results.items()]
+  table = markdown.table(lines)
+  print(table)
+  markdown.insert(HERE / "README.md", table)
+
+
+if __name__ == "__main__":
+  main()

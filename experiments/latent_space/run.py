@@ -1,0 +1,115 @@
+"""What lies between and beside codes? Walks through the latent space of a VAE of Fashion-MNIST.
+
+    python experiments/latent_space/run.py
+
+Trains configs/vae_fashion_mnist.py into runs/vae_fashion_mnist, unless it is there; draws here
+
+    between.png     from one picture to another: codes on the straight line
+    traversals.png  each latent from -3 to 3, the others as they are
+    arithmetic.png  a picture's code + mean code of one class - mean code of its own
+    map.png         codes of test pictures in the plane, by t-SNE, with some of the pictures
+"""
+
+import pathlib
+
+import jax
+import matplotlib
+import numpy as np
+from sklearn import manifold
+
+from genjax import config as config_lib
+from genjax import restored
+from genjax.launch import trained
+from genjax.report import pictures
+
+matplotlib.use("Agg")
+from matplotlib import offsetbox, pyplot
+
+HERE = pathlib.Path(__file__).parent
+RUN = HERE.parents[1] / "runs" / "vae_fashion_mnist"
+NAMES = ("T-shirt", "trouser", "pullover", "dress", "coat", "sandal", "shirt", "sneaker", "bag",
+         "boot")  # fmt: skip
+# (a class, what its pictures are to become)
+CHANGES = ((0, 2), (2, 0), (0, 3), (7, 9), (9, 7), (5, 9), (3, 1), (4, 8))
+STEPS, ROWS, MAPPED = 11, 8, 3_000
+APART = 0.06  # of thumbnails, as a share of the width
+
+
+class Space:
+  """Codes there and back, in stored pictures; x, label, z: of test pictures."""
+
+  def __init__(self, run: restored.Run):
+    self.run, batch = run, run.batch("test", MAPPED)
+    model, params, buffers = run.model, run.params, run.buffers
+    self.decode = jax.jit(lambda z: model.decode(params, buffers, z))
+    self.x, self.label = batch["x"], np.asarray(batch["label"])
+    self.z = np.asarray(jax.jit(lambda x: model.encode(params, buffers, x))(self.x))
+
+  def pictures(self, z: np.ndarray) -> np.ndarray:
+    return self.run.stored(np.clip(self.decode(np.float32(z)), 0, 1))
+
+  def first(self, label: int, n: int = 1) -> np.ndarray:
+    return np.flatnonzero(self.label == label)[:n]
+
+
+def between(space: Space) -> np.ndarray:
+  """[ROWS STEPS, H, W, 1]: both ends of a row are reconstructions."""
+  share = np.linspace(0, 1, STEPS)[:, None]
+  ends = [(space.first(c)[0], space.first((c + 3) % 10, 2)[-1]) for c in range(ROWS)]
+  return space.pictures(np.concatenate([(1 - share) * space.z[a] + share * space.z[b]
+                                        for a, b in ends]))  # fmt: skip
+
+
+def traversals(space: Space) -> np.ndarray:
+  """A row a latent, those first that vary most over pictures."""
+  order, base = np.argsort(-space.z.var(0)), space.z[space.first(0)[0]]
+  values = np.linspace(-3, 3, STEPS)
+  rows = np.tile(base, (len(order), STEPS, 1))
+  for row, latent in enumerate(order):
+    rows[row, :, latent] = values
+  return space.pictures(rows.reshape(-1, len(base)))
+
+
+def arithmetic(space: Space, n: int = 5) -> np.ndarray:
+  """A row a change: n reconstructions, then what becomes of them."""
+  mean = [space.z[space.label == c].mean(0) for c in range(10)]
+  rows = []
+  for old, new in CHANGES:
+    z = space.z[space.first(old, n)]
+    rows += [z, z + mean[new] - mean[old]]
+  return space.pictures(np.concatenate(rows))
+
+
+def scatter(space: Space) -> None:
+  """map.png."""
+  plane = manifold.TSNE(random_state=0, init="pca").fit_transform(space.z)
+  plane = (plane - plane.min(0)) / np.ptp(plane, axis=0)
+  figure, axis = pyplot.subplots(figsize=(10, 9))
+  colors = pyplot.get_cmap("tab10")
+  for c, name in enumerate(NAMES):
+    own = plane[space.label == c]
+    axis.scatter(*own.T, s=5, color=colors(c), label=name)
+  free = np.ones(len(plane), bool)  # thumbnails keep away from each other
+  for i in range(len(plane)):
+    if free[i]:
+      image = offsetbox.OffsetImage(space.x[i, ..., 0], cmap="binary", zoom=0.8)
+      frame = dict(edgecolor=colors(space.label[i]), linewidth=1)
+      axis.add_artist(offsetbox.AnnotationBbox(image, plane[i], pad=0.05, bboxprops=frame))
+      free &= np.sum((plane - plane[i]) ** 2, axis=1) > APART**2
+  axis.set_axis_off()
+  axis.legend(fontsize=9, markerscale=3)
+  figure.tight_layout()
+  figure.savefig(HERE / "map.png", dpi=70)
+
+
+def main() -> None:
+  workdir = trained.trained("vae_fashion_mnist", RUN)
+  space = Space(restored.Run.open(workdir, config_lib.from_run(workdir)[0]))
+  pictures.save_png(HERE / "between.png", pictures.grid(between(space), STEPS))
+  pictures.save_png(HERE / "traversals.png", pictures.grid(traversals(space), STEPS))
+  pictures.save_png(HERE / "arithmetic.png", pictures.grid(arithmetic(space), 10))
+  scatter(space)
+
+
+if __name__ == "__main__":
+  main()
