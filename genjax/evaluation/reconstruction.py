@@ -78,13 +78,12 @@ def linear(train: np.ndarray, held: np.ndarray, size: int) -> reference.Metrics:
   """The references on held-out [N, D], for a code of `size` entries."""
   from sklearn import decomposition
 
-  size = min(size, *train.shape)
-  pca = decomposition.PCA(size, svd_solver="auto", random_state=0).fit(train)
+  mean = {"mse/mean": float(np.mean((train.mean(0) - held) ** 2))}
+  if size >= held.shape[1]:
+    return mean  # a linear code as large as the data is a copy of them
+  pca = decomposition.PCA(min(size, len(train)), svd_solver="auto", random_state=0).fit(train)
   again = pca.inverse_transform(pca.transform(held))
-  return {
-    "mse/pca": float(np.mean((again - held) ** 2)),
-    "mse/mean": float(np.mean((train.mean(0) - held) ** 2)),
-  }
+  return {"mse/pca": float(np.mean((again - held) ** 2)), **mean}
 
 
 def check(model: Any, data: sources.Dataset) -> None:

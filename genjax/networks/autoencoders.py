@@ -274,7 +274,7 @@ class Way(nn.Module):
   @property
   def places(self) -> tuple[int, int]:
     """Height and width of the grid."""
-    return tuple(-(-n // 2 ** len(self.widths)) for n in self.spec.shape[:2])
+    return convolution.halvings(self.spec.shape[:2], len(self.widths) + 1)[-1]
 
 
 class Down(Way):

@@ -14,7 +14,7 @@ import jax
 import jax.numpy as jnp
 
 from genjax import core
-from genjax.networks import autoencoders
+from genjax.networks import autoencoders, convolution
 
 
 class Pyramid(autoencoders.Codec):
@@ -40,8 +40,8 @@ class Pyramid(autoencoders.Codec):
   @property
   def grids(self) -> dict[str, tuple[int, int]]:
     """Height and width of the "top" and the "bottom" one."""
-    size = lambda n: tuple(-(-side // 2**n) for side in self.spec.shape[:2])
-    return {"top": size(len(self.widths) + 1), "bottom": size(len(self.widths))}
+    *_, bottom, top = convolution.halvings(self.spec.shape[:2], len(self.widths) + 2)
+    return {"top": top, "bottom": bottom}
 
   def setup(self):
     last = self.widths[-1]
