@@ -45,7 +45,7 @@ from genjax.samplers import solvers
 
 RHO = 4.0  # of the grid of (2)
 CLEAR = 1 / 6  # the noise that leaves levels apart, in their widths
-NEAR, FAR = 8, 12  # levels on each side of one; deviations of the noise beyond which none is meant
+NEAR, FAR = 24, 12  # levels on each side of one; deviations of the noise beyond which none is meant
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
