@@ -144,7 +144,7 @@ def test_bound_of_a_coin_is_its_entropy(name):
 
 @pytest.mark.parametrize(
   "noise", [0.1, 1.8, 3.0]
-)  # in widths of a level: near ones twice, then all
+)  # in widths of a level: near, near, all
 def test_reconstruction_is_the_share_of_a_level_among_all(noise):
   """With its gradient by the noise, at the ends of the range too."""
   spec = core.DataSpec(shape=(40,), range=(-1.0, 1.0), levels=64)
