@@ -142,9 +142,7 @@ def test_bound_of_a_coin_is_its_entropy(name):
   assert abs(np.mean(parts["reconstruction"])) < 3e-3  # levels are apart, see likelihood.CLEAR
 
 
-@pytest.mark.parametrize(
-  "noise", [0.1, 1.8, 3.0]
-)  # in widths of a level: near, near, all
+@pytest.mark.parametrize("noise", [0.1, 1.8, 3.0])  # in widths of a level: near, near, all
 def test_reconstruction_is_the_share_of_a_level_among_all(noise):
   """With its gradient by the noise, at the ends of the range too."""
   spec = core.DataSpec(shape=(40,), range=(-1.0, 1.0), levels=64)
