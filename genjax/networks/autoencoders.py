@@ -125,8 +125,7 @@ class Convolutional(Codec):
   def __post_init__(self):
     super().__post_init__()
     mlp.check_activation(self.activation)
-    if self.spec and len(self.spec.shape) != 3:
-      raise core.UserError(f"convolutional: needs images, not data of shape {self.spec.shape}")
+    convolution.check_images("convolutional", self.spec)
     if self.spec and min(self.spec.shape[:2]) < 2 ** len(self.widths):
       raise core.UserError(
         f"convolutional: {self.spec.shape[:2]} cannot be halved {len(self.widths)} times"
@@ -175,8 +174,7 @@ class Recurrent(Codec):
 
   def __post_init__(self):
     super().__post_init__()
-    if self.spec and len(self.spec.shape) != 3:
-      raise core.UserError(f"recurrent: needs images, not data of shape {self.spec.shape}")
+    convolution.check_images("recurrent", self.spec)
 
   def setup(self):
     self.reader = nn.RNN(nn.LSTMCell(self.width))
@@ -213,8 +211,7 @@ class Spatial(Codec):
     super().__post_init__()
     if not self.widths:
       raise core.UserError("spatial: widths=() has no level")
-    if self.spec and len(self.spec.shape) != 3:
-      raise core.UserError(f"spatial: needs images, not data of shape {self.spec.shape}")
+    convolution.check_images("spatial", self.spec)
 
   def setup(self):
     last = self.widths[-1]

@@ -74,8 +74,7 @@ class Deconv(nn.Module):
 
   def __post_init__(self):
     super().__post_init__()
-    if self.spec and len(self.spec.shape) != 3:
-      raise core.UserError(f"deconv: makes images [H, W, C], not data of shape {self.spec.shape}")
+    convolution.check_images("deconv", self.spec)
     if any(width % self.groups for width in self.widths):
       raise core.UserError(f"deconv: groups={self.groups} must divide widths={self.widths}")
 

@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
+from genjax import core
 from genjax.networks import cpu
 
 
@@ -92,6 +93,12 @@ def upsample(x: jax.Array) -> jax.Array:
   b, h, w, c = x.shape
   x = jnp.broadcast_to(x[:, :, None, :, None, :], (b, h, 2, w, 2, c))
   return x.reshape(b, 2 * h, 2 * w, c)
+
+
+def check_images(network: str, spec: core.DataSpec | None) -> None:
+  """core.UserError unless the data are images [H, W, C], or not yet known."""
+  if spec and len(spec.shape) != 3:
+    raise core.UserError(f"{network}: needs images [H, W, C], not data of shape {spec.shape}")
 
 
 def halvings(size: tuple[int, int], levels: int) -> list[tuple[int, int]]:

@@ -145,8 +145,7 @@ class Ladder(nn.Module):
     for width in self.widths:
       if width % self.bottleneck:
         raise core.UserError(f"ladder: bottleneck={self.bottleneck} must divide width {width}")
-    if self.spec and len(self.spec.shape) != 3:
-      raise core.UserError(f"ladder: needs images [H, W, C], not data of shape {self.spec.shape}")
+    convolution.check_images("ladder", self.spec)
     if self.spec and levels > 1 and max(self.sizes[-2]) == 1:
       raise core.UserError(f"ladder: {self.spec.shape[:2]} cannot be halved {levels - 1} times")
 

@@ -34,8 +34,7 @@ class Pyramid(autoencoders.Codec):
     super().__post_init__()
     if not self.widths:
       raise core.UserError("pyramid: widths=() has no level")
-    if self.spec and len(self.spec.shape) != 3:
-      raise core.UserError(f"pyramid: needs images, not data of shape {self.spec.shape}")
+    convolution.check_images("pyramid", self.spec)
 
   @property
   def grids(self) -> dict[str, tuple[int, int]]:

@@ -93,8 +93,7 @@ class UNet(nn.Module):
 
   def __post_init__(self):
     super().__post_init__()
-    if self.spec and len(self.spec.shape) != 3:
-      raise core.UserError(f"unet: needs images [H, W, C], not data of shape {self.spec.shape}")
+    convolution.check_images("unet", self.spec)
     if not self.channels:
       raise core.UserError("unet: channels=() has no level")
     if len(self.attention) != len(self.channels):
