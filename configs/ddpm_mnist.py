@@ -5,6 +5,8 @@ python -m genjax.main --config=configs/ddpm_mnist.py
 Seed 0, 4,000 training digits: 97 % of 500 are recognised with a probability above 0.9 (real ones
 97 %), Fréchet distance 1.28 in the features of net mnist-b5d5c364 (real ones 0.80). 11 min 34 s of
 training on 2 cores of an Intel Xeon that other work shared (8 min 25 s alone, 7.5 steps/s).
+Its bits per dimension, at most 2.38 ± 0.03 along the probability flow (200 test digits), are more
+than the 1.74 of independent pixels: little noise, where they are lost, is what it trains least on.
 `:smoke` is the same path in seconds; `:full` has the paper's size, for accelerators and all 60,000
 digits, and has not been run.
 """
