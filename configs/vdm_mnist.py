@@ -1,6 +1,10 @@
 """VDM on MNIST: likelihood, with a learned noise schedule.
 
 python -m genjax.main --config=configs/vdm_mnist.py
+
+Seed 0, 4,000 training digits: at most 2.10 ± 0.03 bits per dimension by the variational bound, of
+200 test digits, and still falling where training ends (DDPM: 2.38; independent pixels, whose black
+border costs them nothing: 1.74). 21 min of training on 2 cores of an Intel Xeon.
 """
 
 from configs import ddpm_mnist
