@@ -191,8 +191,9 @@ class Run:
     return Run(self.setup, self.unaveraged, self.buffers, self.step).against(self.split)
 
   @classmethod
-  def open(cls, workdir: pathlib.Path, config: Mapping[str, Any]) -> "Run":
-    """Of a run directory's newest checkpoint, under a configuration that may look otherwise."""
+  def open(cls, workdir: pathlib.Path, config: Mapping[str, Any] | None = None) -> "Run":
+    """Of a run directory's newest checkpoint, under its own configuration or another."""
+    config = config_lib.from_run(workdir)[0] if config is None else config
     setup = assemble(config)
     state = restore(setup, workdir)
     if config["eval_ema"].startswith("@"):
@@ -331,6 +332,8 @@ def load_group(where: str) -> tuple[Any, Any]:
   group, _, raw = group.partition("@")
   if raw not in ("", "raw"):
     raise core.UserError(f"load: {where!r} ends in @{raw}, expected @raw or nothing")
+  if not path:
+    raise core.UserError(f"load: {where!r} names no group, expected runs/NAME:GROUP")
   try:
     config = config_lib.of_run(path)
   except core.UserError as e:

@@ -13,7 +13,6 @@ import pathlib
 import jax
 import numpy as np
 
-from genjax import config as config_lib
 from genjax import restored
 from genjax.evaluation import likelihoods, probes
 from genjax.launch import trained
@@ -59,7 +58,7 @@ def measure(name: str, digit: int) -> tuple[dict, np.ndarray]:
   config, overrides = MODELS[name]
   overrides = [*overrides, *QUIET, f"data.leave_out={digit}"]
   workdir = trained.trained(config, RUNS / f"{name}-{digit}", overrides)
-  run = restored.Run.open(workdir, config_lib.from_run(workdir)[0])
+  run = restored.Run.open(workdir)
   batch = run.batch("test")
   values = scores(run, {"x": batch["x"]})
   strange = np.asarray(batch["label"]) == digit

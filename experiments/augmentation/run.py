@@ -15,7 +15,6 @@ import jax
 import numpy as np
 import optax
 
-from genjax import config as config_lib
 from genjax import restored
 from genjax.launch import trained
 from genjax.networks import classifier
@@ -51,7 +50,7 @@ def learn(x: np.ndarray, label: np.ndarray, test: dict, seed: int) -> float:
 
 def main() -> None:
   workdir = trained.trained("class_conditional_mnist", RUN)
-  run = restored.Run.open(workdir, config_lib.from_run(workdir)[0])
+  run = restored.Run.open(workdir)
   share = lambda split: {"x": split["x"].astype(np.float32) / 255, "label": split["label"]}
   real, test = share(run.data.splits["train"]), share(run.data.splits["test"])
   drawn = share(run.samples(max(DRAWN)))

@@ -17,7 +17,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from genjax import config as config_lib
 from genjax import restored
 from genjax.evaluation import reconstruction
 from genjax.launch import trained
@@ -52,7 +51,7 @@ def measure(name: str, seed: int) -> dict:
   """A trained model on the validation split."""
   overrides = [f"seed={seed}", "metrics="]
   workdir = trained.trained(ZOO[name][0], RUNS / f"{name}-{seed}", overrides)
-  run = restored.Run.open(workdir, config_lib.from_run(workdir)[0]).against("valid")
+  run = restored.Run.open(workdir).against("valid")
   facts = json.loads((workdir / "run.json").read_text())
   epochs = run.config["steps"] * run.config["batch"] / len(run.data.splits["train"]["x"])
   values = reconstruction.reconstruction(run)
@@ -106,7 +105,7 @@ def picture(names: list[str]) -> None:
   rows = []
   for name in names:
     workdir = RUNS / f"{name}-0"
-    run = restored.Run.open(workdir, config_lib.from_run(workdir)[0]).against("valid")
+    run = restored.Run.open(workdir).against("valid")
     x, again = run.reconstructions(SHOWN)
     rows += [again] if rows else [x, again]
   pictures.save_png(HERE / "reconstructions.png", pictures.grid(np.concatenate(rows), SHOWN))

@@ -13,7 +13,6 @@ import pathlib
 import numpy as np
 from scipy import ndimage, signal
 
-from genjax import config as config_lib
 from genjax import restored
 from genjax.evaluation import probes
 from genjax.launch import trained
@@ -28,7 +27,7 @@ HELD_OUT, SHOWN, WINDOWS = 1_000, 10, (3, 5)
 def model(std: float) -> restored.Run:
   overrides = [f"model.corruption.std={std}", "metrics=", "sample_every=0"]
   where = trained.trained("autoencoder_fashion_mnist:restoring", RUNS / f"{std}", overrides)
-  return restored.Run.open(where, config_lib.from_run(where)[0])
+  return restored.Run.open(where)
 
 
 def filters(noisy: np.ndarray, std: float) -> dict[str, np.ndarray]:

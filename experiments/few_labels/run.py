@@ -16,7 +16,6 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from genjax import config as config_lib
 from genjax import restored
 from genjax.launch import trained
 from genjax.report import bars, markdown
@@ -75,7 +74,7 @@ def accuracy(run: restored.Run, way: str, n: int, seed: int) -> float:
 
 def main() -> None:
   workdir = trained.trained("autoencoder_fashion_mnist:stacked", RUN, ["metrics="])
-  run = restored.Run.open(workdir, config_lib.from_run(workdir)[0])
+  run = restored.Run.open(workdir)
   results = []
   for n, way, seed in itertools.product(LABELS, WAYS, SEEDS):
     share = accuracy(run, way, n, seed)

@@ -13,7 +13,6 @@ import jax
 import numpy as np
 from sklearn import decomposition
 
-from genjax import config as config_lib
 from genjax import restored
 from genjax.evaluation import probes
 from genjax.launch import trained
@@ -56,7 +55,7 @@ def square(a: np.ndarray, b: np.ndarray) -> np.ndarray:
 
 def main() -> None:
   workdir = trained.trained("autoencoder_fashion_mnist:binary", RUN, ["metrics="])
-  run = restored.Run.open(workdir, config_lib.from_run(workdir)[0])
+  run = restored.Run.open(workdir)
   label = [run.data.splits[s]["label"][:n] for s, n in (("test", QUERIES), ("train", LIBRARY))]
   same, found = label[0][:, None] == label[1], distances(run)
   results = {

@@ -17,7 +17,6 @@ import matplotlib
 import numpy as np
 from sklearn import manifold
 
-from genjax import config as config_lib
 from genjax import restored
 from genjax.launch import trained
 from genjax.report import pictures
@@ -104,7 +103,7 @@ def scatter(space: Space) -> None:
 
 def main() -> None:
   workdir = trained.trained("vae_fashion_mnist", RUN)
-  space = Space(restored.Run.open(workdir, config_lib.from_run(workdir)[0]))
+  space = Space(restored.Run.open(workdir))
   pictures.save_png(HERE / "between.png", pictures.grid(between(space), STEPS))
   pictures.save_png(HERE / "traversals.png", pictures.grid(traversals(space), STEPS))
   pictures.save_png(HERE / "arithmetic.png", pictures.grid(arithmetic(space), 10))
