@@ -101,10 +101,13 @@ def test_greedy_trains_each_layer_in_its_time_on_the_codes_below():
   assert float(value) == pytest.approx(float(jnp.mean((again - h) ** 2)), rel=1e-5)
 
 
-@pytest.mark.parametrize("codec", [autoencoders.Dense, autoencoders.Convolutional])
-def test_contractive_penalty_is_the_whole_jacobian(codec):
-  small = {"widths": (3, 2)} if codec is autoencoders.Convolutional else {"widths": (5, 3)}
-  model = build(codec=codec(**small, spec=PIXELS), penalty=autoencoder.Contractive(weight=0.7))
+@pytest.mark.parametrize("codec, widths", [
+  (autoencoders.Dense, (5, 3)), (autoencoders.Dense, (5, 40)), (autoencoders.Convolutional, (3, 2)),
+])  # fmt: skip
+def test_contractive_penalty_is_the_whole_jacobian(codec, widths):
+  """By rows where the code is narrower than the data, by columns where it is wider."""
+  codec = codec(widths=widths, spec=PIXELS)
+  model = build(codec=codec, penalty=autoencoder.Contractive(weight=0.7))
   batch, params, buffers = start(model)
   one = lambda x: model.encode(params, buffers, x[None])[0]
   brute = np.mean([np.sum(np.square(jax.jacrev(one)(x))) for x in X])

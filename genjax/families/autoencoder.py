@@ -31,6 +31,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import optax
 
 from genjax import core
 from genjax.families import latent
@@ -77,15 +78,19 @@ class KL:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Contractive:
-  """Equation (4), exactly: one forward derivative for each dimension of x. weight: w."""
+  """Equation (4), exactly: a forward derivative for each dimension of x, or, where the code has
+  fewer, a backward one for each of those. weight: w."""
 
   weight: core.NonNegative = 1e-3
 
   def __call__(self, encode, x: jax.Array, z: jax.Array) -> jax.Array:
-    _, push = jax.linearize(encode, x)
-    basis = jnp.eye(x[0].size, dtype=x.dtype).reshape(-1, 1, *x.shape[1:])
-    column = lambda e: jnp.sum(push(jnp.broadcast_to(e, x.shape)) ** 2)
-    return self.weight * jnp.sum(jax.lax.map(column, basis)) / len(x)
+    if x[0].size <= z[0].size:
+      side, derivative = x, jax.linearize(encode, x)[1]
+    else:
+      side, derivative = z, jax.vjp(encode, x)[1]
+    basis = jnp.eye(side[0].size, dtype=side.dtype).reshape(-1, 1, *side.shape[1:])
+    square = lambda e: optax.tree.norm(derivative(jnp.broadcast_to(e, side.shape)), squared=True)
+    return self.weight * jnp.sum(jax.lax.map(square, basis)) / len(x)
 
 
 PENALTIES = {"none": Free, "l1": L1, "kl": KL, "contractive": Contractive}
