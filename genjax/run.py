@@ -319,6 +319,7 @@ def _evaluate(run, workdir, console):
     values |= metric_table.beside(values, metric_table.measure(run.raw()))
   facts = {"step": run.step, "average": run.config["eval_ema"] or "raw", "num": run.num}
   facts |= {"seed": 0, "split": run.split}
+  facts["data"] = {**run.config["data"], "hash": run.data.hash}  # which, how made binary, how split
   if console.main:
     writers.write_json(workdir / "eval.json", {**facts, "metrics": values})
     console.say("\n".join(f"{name:40} {value:.4g}" for name, value in values.items()))

@@ -71,6 +71,17 @@ def test_training_sees_the_valid_split_and_ends_with_the_test_split(tmp_path, mo
   assert facts["split"] == "test" and facts["metrics"] == {"steps": 20}
 
 
+def test_a_number_says_of_which_data_it_is(tmp_path):
+  """An ELBO of digits means nothing without their number, their split and how they became bits."""
+  overrides = ("data.binarize=dynamic", "metrics=reconstruction", "sample_every=0")
+  values = config.from_file("configs/vae_mnist.py:smoke", overrides)[0]
+  run.train(values, tmp_path / "run", {}, "command")
+  known = json.loads((tmp_path / "run" / "run.json").read_text())["data"]
+  said = json.loads((tmp_path / "run" / "eval.json").read_text())["data"]
+  assert said["hash"] == known["hash"] and set(said["hash"]) == {"train", "valid", "test"}
+  assert (said["name"], said["binarize"]) == ("fake", "dynamic")
+
+
 def test_raw_values_stand_beside_the_averages_where_they_differ():
   values = {"fd/x": 3.0, "fd/x/real": 1.0, "fd/x/n": 500, "bits/uniform/exact/8-bit": 8.0}
   raw = {**values, "fd/x": 4.0, "fd/x/real": 1.5}

@@ -134,7 +134,7 @@ def table(results: list[dict]) -> str:
   lines = [HEAD]
   for name in ZOO:
     own = [r for r in results if r["name"] == name]
-    lines += [row(name, own)] * bool(own)
+    lines += [row(name, own)] if own else []
   return markdown.table(lines)
 
 
