@@ -15,7 +15,7 @@ import jax
 import jax.numpy as jnp
 
 from genjax import core
-from genjax.networks import convolution, mlp
+from genjax.networks import convolution, mlp, recurrent
 
 KERNEL = nn.initializers.glorot_uniform()
 
@@ -170,6 +170,7 @@ class Recurrent(Codec):
 
   width: core.Size = 100
   code: core.Size = 30
+  dtype: Any = jnp.float32
   spec: core.DataSpec | None = None
 
   def __post_init__(self):
@@ -177,10 +178,10 @@ class Recurrent(Codec):
     convolution.check_images("recurrent", self.spec)
 
   def setup(self):
-    self.reader = nn.RNN(nn.LSTMCell(self.width))
-    self.narrow = nn.RNN(nn.LSTMCell(self.code))
-    self.writer = nn.RNN(nn.LSTMCell(self.width))
-    self.row = nn.Dense(self.spec.shape[1] * self.spec.shape[2])
+    self.reader, self.writer = (recurrent.LSTM(self.width, self.dtype) for _ in range(2))
+    self.narrow = recurrent.LSTM(self.code, self.dtype)
+    size = self.spec.shape[1] * self.spec.shape[2]
+    self.row = nn.Dense(size, kernel_init=KERNEL, dtype=self.dtype)
 
   def encode(self, x: jax.Array, train: bool = False) -> jax.Array:
     return self.narrow(self.reader(x.reshape(*x.shape[:2], -1)))[:, -1]
