@@ -15,9 +15,9 @@ def get_config(arg=""):
     decoder=dict(name="mlp", widths=(100, 150), activation="relu"),
     latent=dict(name="gaussian", width=10),
     head=dict(name="gaussian", std=0.5**0.5),  # nats are then a square error and the KL
-    aim=dict(name="elbo"),
+    aim=dict(name="elbo", warmup=2000),  # without, four of ten latents remain silent
   )
-  rule = dict(name="nadam", lr=1e-3, schedule=dict(name="warmup_cosine", warmup=100))
+  rule = dict(name="nadam", lr=3e-3, schedule=dict(name="warmup_cosine", warmup=100))
   config.optim = dict(encoder=rule, decoder=rule)
   epoch = 55_000 // 128
   config.update(dict(steps=25 * epoch, batch=128, log_every=epoch, num=5000))

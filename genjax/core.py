@@ -15,7 +15,8 @@ Abilities are optional methods. A family has one or not; nothing asks for what i
     sample(params, buffers, keys, cond) -> [N, *event]    sample i depends on keys[i], cond[i] alone
     trajectory(params, buffers, keys, cond, frames) -> [frames, N, *event]
     likelihoods: dict name -> Likelihood                      see there
-    encode, decode, reconstruct, infill(x, mask), score, energy, classify
+    encode(params, buffers, x, cond), decode(params, buffers, z, cond), reconstruct(.., x, cond)
+    infill(x, mask), score, energy, classify
     conditions: tuple of the names of the entries of cond     () if there are none; "label" [N], or
                                                               "known" [N, *event], to be completed
 """
@@ -45,6 +46,11 @@ def unknown(what: str, name: str, choices: Iterable[str]) -> UserError:
   near = difflib.get_close_matches(str(name), choices, n=1, cutoff=0.6)
   hint = f"did you mean {near[0]!r}?" if near else f"expected one of: {', '.join(choices)}"
   return UserError(f"unknown {what} {name!r}; {hint}")
+
+
+def given(model: Any, batch: Batch) -> Batch:
+  """cond as a batch has it: what is known of an example is the example itself."""
+  return {name: batch["x" if name == "known" else name] for name in model.conditions}
 
 
 def flatten(nested: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:

@@ -95,7 +95,7 @@ class Setup:
 
   @functools.cached_property
   def again(self):
-    """model.reconstruct compiled once: (params, buffers, x) -> x."""
+    """model.reconstruct compiled once: (params, buffers, x, cond) -> x."""
     return jax.jit(self.model.reconstruct, compiler_options=runtime.options())
 
   def _inputs(self, root, index):
@@ -216,8 +216,10 @@ class Run:
 
   def reconstructions(self, n: int) -> tuple[np.ndarray, np.ndarray]:
     """(the first n examples of run.split, what the model makes of them), in stored units."""
-    x = self.batch(self.split, n)["x"]
-    return self.stored(x), self.stored(_local(self.setup.again(self.params, self.buffers, x)))
+    batch = self.batch(self.split, n)
+    cond = core.given(self.model, batch)
+    again = self.setup.again(self.params, self.buffers, batch["x"], cond)
+    return self.stored(batch["x"]), self.stored(_local(again))
 
   def chunks(self, seed: int, num: int) -> Iterator[dict[str, np.ndarray]]:
     """Samples 0 ... num - 1 of a seed, `sample_batch` at a time; those of `num` are kept."""

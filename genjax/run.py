@@ -318,7 +318,7 @@ def _evaluate(run, workdir, console):
   if run.config["eval_ema"]:
     values |= metric_table.beside(values, metric_table.measure(run.raw()))
   facts = {"step": run.step, "average": run.config["eval_ema"] or "raw", "num": run.num}
-  facts |= {"seed": 0, "split": run.split}
+  facts |= {"seed": run.config["seed"], "split": run.split}
   facts["data"] = {**run.config["data"], "hash": run.data.hash}  # which, how made binary, how split
   if console.main:
     writers.write_json(workdir / "eval.json", {**facts, "metrics": values})

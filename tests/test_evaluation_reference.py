@@ -34,8 +34,9 @@ def measured(name, split, sealed):
     config={"num": 32, "seed": 0, "eval_ema": "", "sample_batch": 32},
     model=types.SimpleNamespace(
       likelihoods={"flat": core.Likelihood(core.EXACT, log_prob)},
-      encode=lambda params, buffers, x: x.reshape(len(x), -1)[:, :3],
-      reconstruct=lambda params, buffers, x: 0.9 * x,
+      conditions=(),
+      encode=lambda params, buffers, x, cond: x.reshape(len(x), -1)[:, :3],
+      reconstruct=lambda params, buffers, x, cond: 0.9 * x,
       classify=lambda params, buffers, x: x.reshape(len(x), -1)[:, :10],
     ),
     data=data,

@@ -9,7 +9,8 @@ import optax
 import pytest
 
 from genjax import config, core, registry, restored, run
-from genjax.families import autoencoder, autoregressive, gan, latent, mixture, vqvae
+from genjax.distributions import heads, latents
+from genjax.families import autoencoder, autoregressive, gan, latent, mixture, vae, vae_aims, vqvae
 from genjax.networks import autoencoders, mlp, quantizers, transformer
 
 POINTS = core.DataSpec(shape=(5,), classes=3)
@@ -81,6 +82,42 @@ def test_the_prior_is_told_what_codes_are():
   assert model.stage.spec == POINTS
   assert model.prior.spec == core.DataSpec(shape=(2,), classes=3)
   assert model.pretrained == ("autoencoder",)
+
+
+def test_stages_and_priors_of_several_groups_fit_together():
+  """Of a prior that is guided, another run brings a part too."""
+  linear = mlp.MLP(widths=())
+  aim = vae_aims.Importance(samples=2, doubly=True)
+  parts = dict(encoder=linear, decoder=linear, head=heads.Gaussian(std=0.5), aim=aim)
+  stage = vae.VAE(spec=POINTS, latent=latents.Gaussian(width=2), **parts)
+  prior = types.SimpleNamespace(
+    objectives=(), pretrained=("classifier",), conditions=(), sample=lambda *args: None
+  )
+  model = latent.Latent(spec=POINTS, stage=stage, prior=prior)
+  assert set(model.pretrained) == {"encoder", "decoder", "classifier"}
+  x = jax.random.normal(jax.random.key(0), (8, *POINTS.shape))
+  params, buffers = stage.init(jax.random.key(1), {"x": x}, {})
+  for objective in stage.objectives:
+    _, (buffers, _) = objective.loss(params, buffers, {"x": x}, jax.random.key(2), 0)
+  code = stage.encode(params, buffers, x)
+  z = model.encode(params, buffers, x)  # the only codes that have been measured: mean 0, std 1
+  np.testing.assert_allclose(z, (code - code.mean(0)) / code.std(0), atol=1e-3)
+
+
+def test_a_conditional_first_stage_is_told_its_labels():
+  net = mlp.MLP(widths=(8,), conditional=True, spec=POINTS)
+  parts = dict(encoder=net, decoder=net, head=heads.Gaussian(std=0.5))
+  stage = vae.VAE(spec=POINTS, latent=latents.Gaussian(width=2), **parts)
+  prior = mixture.GaussianMixture(spec=latent.code_spec(stage, POINTS), components=2)
+  model, key = latent.Latent(spec=POINTS, stage=stage, prior=prior), jax.random.key(0)
+  assert model.conditions == ("label",)
+  batch = {"x": jax.random.normal(key, (6, *POINTS.shape)), "label": jnp.arange(6) % 3}
+  params, buffers = model.init(key, batch, {})
+  cond, other = ({"label": (batch["label"] + k) % 3} for k in (0, 1))
+  draw = lambda cond: model.sample(params, buffers, jax.random.split(key, 6), cond)
+  assert np.abs(draw(cond) - draw(other)).min() > 0
+  code = model.encode(params, buffers, batch["x"], cond)
+  np.testing.assert_array_equal(code, stage.encode(params, buffers, batch["x"], cond))
 
 
 def of_integers():

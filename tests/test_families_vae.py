@@ -1,6 +1,7 @@
 """Variational autoencoders on linear-Gaussian models, whose likelihood is known."""
 
 import dataclasses
+import types
 
 import chex
 import jax
@@ -242,6 +243,44 @@ def test_mmd_is_unbiased_and_sees_a_shift():
   same = np.array([vae_aims.mmd(draw(i), draw(i + 1000)) for i in range(200)])
   assert abs(same.mean()) < 4 * same.std() / 200**0.5
   assert float(vae_aims.mmd(draw(0), draw(1, 1.0))) > 5 * same.std()
+
+
+def test_mmd_compares_with_noise_that_z_does_not_know(exact):
+  """Where q is the prior, its mean is 0; z's own noise in the prior's place brings it far below."""
+  model = build(aim=vae_aims.MMD(weight=1.0))
+  params, buffers = model.init(jax.random.key(0), {"x": exact[1]}, {})
+  params, batch = jax.tree.map(jnp.zeros_like, params), {"x": exact[1][:32]}
+  log = jax.jit(lambda key: model.objectives[0].loss(params, buffers, batch, key, 0)[1][1]["mmd"])
+  values = np.array([log(jax.random.key(i)) for i in range(200)])
+  assert abs(values.mean()) < 4 * values.std() / 200**0.5
+
+
+@pytest.mark.parametrize(
+  "own", [latents.Grid(width=2, places=(2, 2)), latents.Categorical(width=3, classes=4)]
+)
+def test_mmd_of_latents_of_any_shape(own):
+  model, q = types.SimpleNamespace(latent=own), own.prior((40,))
+  once = lambda key: vae_aims.Pass(q, own.sample(key, q, soft=True), None, None, None)
+  aim = vae_aims.MMD(weight=1.0)
+  value = jax.jit(lambda a, b: aim.extra(model, {}, once(a), b)[0])
+  keys = jax.random.split(jax.random.key(0), (100, 2))
+  values = np.array([value(*pair) for pair in keys])
+  assert abs(values.mean()) < 4 * values.std() / 100**0.5
+
+
+def test_a_conditional_model_reconstructs_with_its_label():
+  """Half of the code is the label: without it, the digit would be another one's."""
+  spec = core.DataSpec(shape=(4,), classes=3)
+  part = dict(widths=(8,), conditional=True, spec=spec)
+  model = build(spec=spec, encoder=mlp.MLP(**part), decoder=mlp.MLP(**part))
+  batch = {"x": jax.random.normal(jax.random.key(0), (3, 4)), "label": jnp.arange(3)}
+  params, buffers = model.init(jax.random.key(1), batch, {})
+  assert core.given(model, batch).keys() == {"label"}
+  own, other = (
+    model.reconstruct(params, buffers, batch["x"], {"label": (batch["label"] + k) % 3})
+    for k in (0, 1)
+  )
+  assert float(jnp.abs(own - other).min()) > 0
 
 
 def test_vamp_prior_is_the_mixture_of_its_pseudo_inputs(exact):

@@ -44,6 +44,7 @@ def test_running_means_follow_equation_1():
     "vectors": jnp.array([[[-1.0], [1.0]]]),
     "count": jnp.array([[2.0, 3.0]]),
     "total": jnp.array([[[-2.0], [3.0]]]),
+    "chosen": jnp.array([[2.0, 3.0]]),
   }
   z = jnp.array([[-2.0], [-1.0], [0.5]])
   new = q.update(book, z, q.index(book, z))
@@ -137,6 +138,18 @@ def test_perplexity_counts_codes_in_even_use():
     "code/perplexity": pytest.approx(4),
     "code/used": 0.5,
   }
+
+
+def test_reviving_a_code_is_not_its_use():
+  q = quantizers.VQ(codes=3, width=3, restart=0.5, decay=0.5)
+  book, first = q.start(jax.random.key(0), Z), jnp.zeros((*Z.shape[:-1], 1), jnp.int32)
+  for step in range(8):
+    book = q.update(book, Z, first)  # all choose the first code
+    book, _ = q.revive(book, Z, jax.random.key(step))
+  assert float(book["count"][0, 1:].min()) >= 0.5
+  seen = vqvae.usage(book["chosen"][0])
+  assert float(seen["used"]) == pytest.approx(1 / 3)
+  assert float(seen["perplexity"]) == pytest.approx(1)
 
 
 def test_what_does_not_fit_together_is_refused():

@@ -31,7 +31,7 @@ ARROWS = {
   "data": set(),
   "evaluation": {"networks", "data"},
   "report": set(),
-  "launch": set(),
+  "launch": {"config"},
   "core": set(),
 }
 # What only the named packages may import at the top of a file.

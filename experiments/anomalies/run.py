@@ -2,9 +2,9 @@
 
     python experiments/anomalies/run.py
 
-Trains a VAE (configs/vae_mnist.py) and an autoencoder (configs/autoencoder_fashion_mnist.py, on
-MNIST) without each of the ten digits into runs/anomalies, scores all test digits and writes
-results.json, anomalies.png and the table in README.md.
+Trains a VAE (configs/vae_mnist.py) and an autoencoder (configs/autoencoder_fashion_mnist.py, on the
+same binarized digits) without each of the ten digits into runs/anomalies, scores all test digits,
+by principal components too, and writes results.json, anomalies.png and the table in README.md.
 """
 
 import json
@@ -12,6 +12,7 @@ import pathlib
 
 import jax
 import numpy as np
+from sklearn import decomposition
 
 from genjax import restored
 from genjax.evaluation import likelihoods, probes
@@ -24,9 +25,13 @@ QUIET = ["metrics=", "sample_every=0", "steps=3000", "save_every=3000"]
 # name: (configuration, overrides)
 MODELS = {
   "vae": ("vae_mnist", []),
-  "autoencoder": ("autoencoder_fashion_mnist", ["data.name=mnist", "data.range=0,1"]),
-}
-SHOWN = 10
+  "autoencoder": (
+    "autoencoder_fashion_mnist", ["data.name=mnist", "data.binarize=dynamic", "batch=128"]
+  ),
+}  # fmt: skip
+BOTH = "reconstruction", "code"
+COLUMNS = [("vae", "-log p"), *((n, s) for n in (*MODELS, "pca") for s in BOTH), ("pca", "ink")]
+SHOWN, LINEAR = 10, 30
 
 
 def scores(run: restored.Run, batch: dict) -> dict[str, np.ndarray]:
@@ -46,6 +51,15 @@ def scores(run: restored.Run, batch: dict) -> dict[str, np.ndarray]:
   return values
 
 
+def linear(run: restored.Run, batch: dict) -> dict[str, np.ndarray]:
+  """The same without a network: by principal components, and how much is white."""
+  x, usual = (b["x"].reshape(len(b["x"]), -1) for b in (batch, run.batch("train")))
+  pca = decomposition.PCA(LINEAR, random_state=0).fit(usual)
+  code, known = pca.transform(x), pca.transform(usual)
+  error = ((pca.inverse_transform(code) - x) ** 2).mean(1)
+  return {"reconstruction": error, "code": mahalanobis(code, known), "ink": x.mean(1)}
+
+
 def mahalanobis(code: np.ndarray, known: np.ndarray) -> np.ndarray:
   """Distances of codes [N, D] from the mean of others, in units of their spread."""
   spread = np.cov(known.T) + 1e-6 * np.eye(known.shape[1])
@@ -53,41 +67,42 @@ def mahalanobis(code: np.ndarray, known: np.ndarray) -> np.ndarray:
   return np.sqrt(np.sum(away * np.linalg.solve(spread, away.T).T, axis=1))
 
 
-def measure(name: str, digit: int) -> tuple[dict, np.ndarray]:
-  """({"name", "digit", score: AUROC}, the test digits that seem strangest)."""
-  config, overrides = MODELS[name]
-  overrides = [*overrides, *QUIET, f"data.leave_out={digit}"]
-  workdir = trained.trained(config, RUNS / f"{name}-{digit}", overrides)
-  run = restored.Run.open(workdir)
-  batch = run.batch("test")
-  values = scores(run, {"x": batch["x"]})
-  strange = np.asarray(batch["label"]) == digit
-  found = {score: probes.auroc(v, strange) for score, v in values.items()}
-  order = np.argsort(-values.get("-log p", values["reconstruction"]))
-  return {"name": name, "digit": digit, **found}, run.stored(batch["x"][order[:SHOWN]])
+def measure(digit: int) -> tuple[list[dict], np.ndarray]:
+  """([{"name", "digit", score: AUROC}], the test digits that seem strangest to the VAE)."""
+  found, strangest = [], None
+  for name, (config, overrides) in MODELS.items():
+    overrides = [*overrides, *QUIET, f"data.leave_out={digit}"]
+    run = restored.Run.open(trained.trained(config, RUNS / f"{name}-{digit}", overrides))
+    batch = run.batch("test")
+    strange, x = np.asarray(batch["label"]) == digit, {"x": batch["x"]}
+    tables = {name: scores(run, x)}
+    if name == "vae":
+      tables["pca"] = linear(run, x)
+      strangest = run.stored(batch["x"][np.argsort(-tables[name]["-log p"])[:SHOWN]])
+    for key, values in tables.items():
+      aurocs = {score: probes.auroc(v, strange) for score, v in values.items()}
+      found.append({"name": key, "digit": digit, **aurocs})
+  return found, strangest
 
 
 def table(results: list[dict]) -> str:
   """Markdown: a row a digit, a column a score; the mean below."""
-  columns = [(n, s) for n in MODELS for s in ("reconstruction", "code", "-log p")]
-  columns = [(n, s) for n, s in columns if any(r["name"] == n and s in r for r in results)]
-  cell = {(r["name"], r["digit"], s): r[s] for r in results for n, s in columns if r["name"] == n}
-  lines = [["left out", *(f"{n}: {s}" for n, s in columns)]]
-  lines += [[str(d), *(f"{cell[n, d, s]:.3f}" for n, s in columns)] for d in range(10)]
-  mean = [np.mean([cell[n, d, s] for d in range(10)]) for n, s in columns]
-  lines.append(["mean", *(f"**{m:.3f}**" for m in mean)])
+  cell = {(r["name"], r["digit"], s): r[s] for r in results for n, s in COLUMNS if r["name"] == n}
+  lines = [["left out", *(f"{n}: {s}" for n, s in COLUMNS)]]
+  lines += [[str(d), *(f"{cell[n, d, s]:.2f}" for n, s in COLUMNS)] for d in range(10)]
+  mean = [np.mean([cell[n, d, s] for d in range(10)]) for n, s in COLUMNS]
+  lines.append(["mean", *(f"**{m:.2f}**" for m in mean)])
   return markdown.table(lines)
 
 
 def main() -> None:
   results, shown = [], []
   for digit in range(10):
-    for name in MODELS:
-      found, strangest = measure(name, digit)
-      results.append(found)
-      print(json.dumps(found), flush=True)
-      shown += [strangest] * (name == "vae")
-  (HERE / "results.json").write_text(json.dumps(results, indent=1) + "\n")
+    found, strangest = measure(digit)
+    print(json.dumps(found), flush=True)
+    results += found
+    shown.append(strangest)
+  trained.record(HERE / "results.json", results, RUNS / "vae-0")
   pictures.save_png(HERE / "anomalies.png", pictures.grid(np.concatenate(shown), SHOWN, 2))
   markdown.insert(HERE / "README.md", table(results))
 

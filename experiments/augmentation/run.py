@@ -22,7 +22,7 @@ from genjax.report import bars, markdown
 
 HERE = pathlib.Path(__file__).parent
 RUN = HERE.parents[1] / "runs" / "class_conditional_mnist"
-SEEDS, REAL, DRAWN = (0, 1, 2), (0, 500, 4_000), (0, 4_000, 8_000)
+SEEDS, REAL, DRAWN = (0, 1, 2), (0, 4_000), (0, 4_000, 8_000)
 STEPS, BATCH, RATE = 1_500, 100, 1e-3
 
 
@@ -61,7 +61,7 @@ def main() -> None:
       accuracy = learn(x, label, test, seed)
       results.append({"real": n, "drawn": m, "seed": seed, "accuracy": accuracy})
       print(json.dumps(results[-1]), flush=True)
-  (HERE / "results.json").write_text(json.dumps(results, indent=1) + "\n")
+  trained.record(HERE / "results.json", results, workdir)
   cell = lambda n, m: [r["accuracy"] for r in results if (r["real"], r["drawn"]) == (n, m)]
   lines = [["test accuracy", *(f"{m:,} drawn" for m in DRAWN)]]
   lines += [[f"{n:,} real", *(markdown.percent(cell(n, m)) for m in DRAWN)] for n in REAL]

@@ -7,7 +7,6 @@ writes results.json, denoising.png and the table in README.md. The filters are g
 variance and the best of their window sizes.
 """
 
-import json
 import pathlib
 
 import numpy as np
@@ -48,14 +47,14 @@ def main() -> None:
     noisy = (clean + std * rng.standard_normal(clean.shape)).astype(np.float32)
     answers = {"nothing": np.clip(noisy, 0, 1), **filters(noisy, std)}
     for level, r in runs.items():
-      again = np.asarray(r.setup.again(r.params, r.buffers, noisy))
+      again = np.asarray(r.setup.again(r.params, r.buffers, noisy, {}))
       answers[f"autoencoder of {level:g}"] = np.clip(again, 0, 1)
     decibels = {name: probes.psnr(clean, x) for name, x in answers.items()}
     results[f"{std:g}"] = {name: float(values.mean()) for name, values in decibels.items()}
     if std == 0.3:
       best = max((n for n in answers if "auto" not in n), key=lambda n: decibels[n].mean())
       rows = [clean, answers["nothing"], answers[best], answers["autoencoder of 0.3"]]
-  (HERE / "results.json").write_text(json.dumps(results, indent=1) + "\n")
+  trained.record(HERE / "results.json", results, RUNS / f"{TRAINED[0]}")
   shown = run.stored(np.concatenate([x[:SHOWN] for x in rows]))
   pictures.save_png(HERE / "denoising.png", pictures.grid(shown, SHOWN))
   names = next(iter(results.values()))

@@ -6,7 +6,6 @@ Trains configs/autoencoder_fashion_mnist.py:binary into runs/hashing; writes res
 neighbours.png and the table in README.md.
 """
 
-import json
 import pathlib
 
 import jax
@@ -62,7 +61,7 @@ def main() -> None:
     name: {f"precision@{k}": probes.precision(d, same, k) for k in KS} for name, d in found.items()
   }
   results["chance"] = {f"precision@{k}": float(same.mean()) for k in KS}
-  (HERE / "results.json").write_text(json.dumps(results, indent=1) + "\n")
+  trained.record(HERE / "results.json", results, workdir)
   nearest = np.argsort(next(iter(found.values()))[:SHOWN], axis=1, kind="stable")[:, : SHOWN - 1]
   x, library = run.data.splits["test"]["x"], run.data.splits["train"]["x"]
   rows = [np.concatenate([x[i : i + 1], library[nearest[i]]]) for i in range(SHOWN)]

@@ -6,7 +6,6 @@ Trains configs/vae_mnist.py at several beta, and with what is said to help again
 runs/rate_distortion; writes results.json, rate_distortion.png and the table in README.md.
 """
 
-import json
 import pathlib
 
 import jax
@@ -99,12 +98,11 @@ def table(results: list[dict]) -> str:
 
 def main() -> None:
   file = HERE / "results.json"
-  known = json.loads(file.read_text()) if file.is_file() else []
-  have = {r["name"]: r for r in known}
+  have = {r["name"]: r for r in trained.recorded(file)}
   for name in MODELS:
     if name not in have:
       have[name] = measure(name)
-      file.write_text(json.dumps(list(have.values()), indent=1) + "\n")
+      trained.record(file, list(have.values()), RUNS / name)
     print({key: value for key, value in have[name].items() if key != "kl"}, flush=True)
   results = [have[name] for name in MODELS]
   draw(results)

@@ -34,13 +34,15 @@ def reconstruction(run: Any) -> reference.Metrics:
   @jax.jit
   def error(params, buffers, batch, key):
     x = batch["x"]
-    again = run.model.reconstruct(params, buffers, x)
+    again = run.model.reconstruct(params, buffers, x, core.given(run.model, batch))
     return jnp.mean(((again - x) / width).reshape(len(x), -1) ** 2, axis=1)
 
   mse, se = likelihoods.estimate(likelihoods.over(run, error, held, run.key("mse"))[None])
-  encode = jax.jit(
-    lambda params, buffers, batch, key: run.model.encode(params, buffers, batch["x"])
-  )
+
+  @jax.jit
+  def encode(params, buffers, batch, key):
+    return run.model.encode(params, buffers, batch["x"], core.given(run.model, batch))
+
   code = likelihoods.over(run, encode, held, run.key("mse"))
   metrics = {"mse": mse, "mse/se": se, "mse/n": n}
   if levels := getattr(run.model, "code_levels", 0):

@@ -196,11 +196,11 @@ class Autoencoder:
     error = jnp.mean(LOSSES["mse" if i else self.loss](out, h, limits))
     return error, (buffers, {})
 
-  def encode(self, params, buffers, x):
+  def encode(self, params, buffers, x, cond=None):
     """x [N, *event] -> its code [N, code]."""
     return self._encode(params, buffers, x)[0]
 
-  def decode(self, params, buffers, z):
+  def decode(self, params, buffers, z, cond=None):
     """Codes [N, code] -> [N, *event] in the units of x."""
     out = self._decode(params, buffers, z)[0].reshape(len(z), *self.spec.shape)
     if self.loss == "mse":
@@ -208,7 +208,7 @@ class Autoencoder:
     low, high = self.spec.range
     return low + (high - low) * jax.nn.sigmoid(out)
 
-  def reconstruct(self, params, buffers, x):
+  def reconstruct(self, params, buffers, x, cond=None):
     """x [N, *event], or a damaged copy, there and back."""
     return self.decode(params, buffers, self.encode(params, buffers, x))
 

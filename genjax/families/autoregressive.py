@@ -56,7 +56,7 @@ class Autoregressive:
     return (core.Objective("network", ("network",), self.loss),)
 
   def init(self, key, batch, loaded):
-    args = self.tokens(batch["x"]), self._cond(batch)
+    args = self.tokens(batch["x"]), core.given(self, batch)
     params, own = loaded.get("network") or core.init(self.network, key, *args)
     return {"network": params}, {"network": own}
 
@@ -108,7 +108,7 @@ class Autoregressive:
   def _terms(self, params, buffers, batch, **training):
     """(the terms of (1) [B, L], buffers)."""
     tokens = self.tokens(batch["x"])
-    args = self.network, "network", params, buffers, tokens, self._cond(batch)
+    args = self.network, "network", params, buffers, tokens, core.given(self, batch)
     logits, buffers = core.call(*args, **training)
     log_p = jax.nn.log_softmax(logits)
     return jnp.take_along_axis(log_p, tokens[..., None], axis=-1)[..., 0], buffers
@@ -127,6 +127,3 @@ class Autoregressive:
     start = self.network.memory(len(keys)), jnp.zeros(len(keys), jnp.int32)
     places = jnp.arange(math.prod(self.spec.shape))
     return jax.lax.scan(write, start, places)[1].T
-
-  def _cond(self, batch):
-    return {name: batch[name] for name in self.conditions}

@@ -56,7 +56,7 @@ class Dequantized(diffusion.Diffusion):
 
   def init(self, key, batch, loaded):
     params, buffers = super().init(key, batch, loaded)
-    args = batch["x"], jnp.zeros(len(batch["x"])), self._cond(batch)
+    args = batch["x"], jnp.zeros(len(batch["x"])), core.given(self, batch)
     new = loaded.get("dequantizer") or core.init(self.dequantizer, key, *args)
     params["dequantizer"], buffers["dequantizer"] = new
     return params, buffers
@@ -87,7 +87,7 @@ class Dequantized(diffusion.Diffusion):
   def noisy(self, params, buffers, batch, noise_key, **training):
     """(x + u [B, *event], -log q [B], buffers)."""
     x, width = batch["x"], self.spec.level_width
-    args = params, buffers, x, jnp.zeros(len(x)), self._cond(batch)
+    args = params, buffers, x, jnp.zeros(len(x)), core.given(self, batch)
     out, buffers = core.call(self.dequantizer, "dequantizer", *args, **training)
     m, s = jnp.split(out.reshape(*x.shape[:-1], 2 * x.shape[-1]), 2, axis=-1)
     l0 = jax.random.logistic(noise_key, x.shape)

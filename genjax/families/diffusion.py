@@ -145,7 +145,7 @@ class Diffusion:
 
   def init(self, key, batch, loaded):
     x, t = batch["x"], jnp.ones(len(batch["x"]))
-    cond, nothing = self._start(x, self._cond(batch)), x.reshape(len(x), -1)[:, :0]
+    cond, nothing = self._start(x, core.given(self, batch)), x.reshape(len(x), -1)[:, :0]
     modules = {"denoiser": (self.network, (x, t, cond))}
     if self.uncertainty:
       modules["uncertainty"] = (self.log_loss, (nothing, t))
@@ -163,11 +163,12 @@ class Diffusion:
 
   def loss(self, params, buffers, batch, key, step):
     """Equation (1) with what is added to it: per dimension, mean over the batch."""
-    t_key, eps_key, pair_key, dropout_key, label_key, guess_key = jax.random.split(key, 6)
-    u, cond = self._uniform(t_key, len(batch["x"])), self._cond(batch)
+    t_key, eps_key, pair_key, *keys = jax.random.split(key, 7)
+    dropout_key, label_key, guess_key, bridge_key = keys
+    u, cond = self._uniform(t_key, len(batch["x"])), core.given(self, batch)
     t, scale = self.times(self.process, u, buffers.get("times"))
     x0, eps = self._pairs(params, buffers, batch["x"], cond, eps_key, pair_key)
-    xt, target = self._example(x0, eps, t, jax.random.fold_in(eps_key, 1))
+    xt, target = self._example(x0, eps, t, bridge_key)
     cond = self._guess(params, buffers, xt, t, self._drop(label_key, cond), guess_key)
     out, fraction, buffers = self._network(
       params, buffers, xt, t, cond, train=True, key=dropout_key
@@ -248,7 +249,9 @@ class Diffusion:
   def _believed(self, params, buffers, batch):
     """The field without guidance or clipping."""
     answers = self._answer(params, buffers, self.network, "denoiser")
-    return guidance.Unguided()(guidance.Answers(answers, self.process, self._cond(batch), {}, {}))
+    return guidance.Unguided()(
+      guidance.Answers(answers, self.process, core.given(self, batch), {}, {})
+    )
 
   def _answer(self, params, buffers, network, group):
     """The field of a network, whose `at` also takes the conditions; t a scalar or [N]."""
@@ -310,9 +313,6 @@ class Diffusion:
     nothing = jnp.zeros((len(t), 0))
     c_noise = self.process.c_noise(t)
     return core.call(self.log_loss, "uncertainty", params, buffers, nothing, c_noise)[0][:, 0]
-
-  def _cond(self, batch):
-    return {name: batch[name] for name in self.conditions}
 
   def _start(self, x, cond):
     """The conditions as the network first sees them."""

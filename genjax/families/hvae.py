@@ -132,16 +132,16 @@ class HVAE:
     """(2) with K = importance, nats [B]."""
     return vae.estimate(self, params, buffers, batch, key, self.importance)
 
-  def encode(self, params, buffers, x):
+  def encode(self, params, buffers, x, cond=None):
     """x [N, *event] -> the means of q along the way [N, D]."""
     still = self._cut(jnp.zeros((len(x), self.size)))
     return _join(self._call(params, buffers, "posterior", x, still)[0].z)
 
-  def decode(self, params, buffers, z):
+  def decode(self, params, buffers, z, cond=None):
     """z [N, D] -> the mean of x [N, *event]."""
     return self.head.mean(self._numbers(self._call(params, buffers, "decode", self._cut(z))[0]))
 
-  def reconstruct(self, params, buffers, x):
+  def reconstruct(self, params, buffers, x, cond=None):
     """x [N, *event] there and back."""
     return self.decode(params, buffers, self.encode(params, buffers, x))
 

@@ -7,6 +7,9 @@ arXiv:2112.10752):
     z = (encode(x) - mean) / std                 mean and std of each entry or channel of the codes,
     x = decode(mean + std z),   z ~ prior        measured while the first stage was trained     (1)
 
+(encode is the mean of q where there is one; a first stage that damages x has measured the codes of
+damaged ones).
+
 The prior is any family and sees codes as its data; the first stage is loaded and stays as it is.
 Where its codes are integers (van den Oord et al. 2017, arXiv:1711.00937), z is encode(x) itself and
 the prior one of integers. What the prior says of z is nothing of x: there are no likelihoods.
@@ -43,7 +46,7 @@ class Latent:
       raise core.UserError("prior: this stage's codes are integers; use 'autoregressive'")
     if integers and not self.discrete:
       raise core.UserError("prior: this stage's codes are real numbers, and it models integers")
-    both = set(self.pretrained) & set(groups(self.prior))
+    both = set(groups(self.stage)) & set(groups(self.prior))
     if both:
       raise core.UserError(f"stage and prior both have a group {min(both)!r}")
     if not hasattr(self.prior, "sample"):
@@ -78,7 +81,8 @@ class Latent:
 
   @property
   def conditions(self) -> tuple[str, ...]:
-    return self.prior.conditions
+    """Those of the prior, then those that only the first stage has."""
+    return tuple(dict.fromkeys([*self.prior.conditions, *self.stage.conditions]))
 
   @property
   def objectives(self) -> tuple[core.Objective, ...]:
@@ -100,30 +104,32 @@ class Latent:
 
   def sample(self, params, buffers, keys, cond):
     """keys [N] -> x [N, *event], cut to the data's range."""
-    x = self.decode(params, buffers, self.prior.sample(params, buffers, keys, cond))
+    own = {name: cond[name] for name in self.prior.conditions}
+    x = self.decode(params, buffers, self.prior.sample(params, buffers, keys, own), cond)
     return jnp.clip(x, *self.spec.range) if self.spec.range else x
 
-  def encode(self, params, buffers, x):
+  def encode(self, params, buffers, x, cond=None):
     """x [N, *event] -> z of (1)."""
-    code = self.stage.encode(params, buffers, x)
+    code = self.stage.encode(params, buffers, x, cond)
     if self.discrete:
       return code
     mean, std = moments(self.stage, buffers)
     return (code - mean) / std
 
-  def decode(self, params, buffers, z):
+  def decode(self, params, buffers, z, cond=None):
     """z of (1) -> [N, *event]."""
     if not self.discrete:
       mean, std = moments(self.stage, buffers)
       z = mean + std * z
-    return self.stage.decode(params, buffers, z)
+    return self.stage.decode(params, buffers, z, cond)
 
-  def reconstruct(self, params, buffers, x):
+  def reconstruct(self, params, buffers, x, cond=None):
     """By the first stage."""
-    return self.stage.reconstruct(params, buffers, x)
+    return self.stage.reconstruct(params, buffers, x, cond)
 
   def _codes(self, params, buffers, batch):
-    return {**batch, "x": jax.lax.stop_gradient(self.encode(params, buffers, batch["x"]))}
+    z = self.encode(params, buffers, batch["x"], core.given(self.stage, batch))
+    return {**batch, "x": jax.lax.stop_gradient(z)}
 
 
 def check(stage: Any) -> None:
@@ -144,7 +150,7 @@ def code_spec(stage: Any, spec: core.DataSpec) -> core.DataSpec:
 
   def codes(key):
     params, buffers = stage.init(key, batch, {})
-    return stage.encode(params, buffers, batch["x"])
+    return stage.encode(params, buffers, batch["x"], core.given(stage, batch))
 
   shape = jax.eval_shape(codes, jax.random.key(0)).shape[1:]
   levels = getattr(stage, "code_levels", 0)
@@ -175,6 +181,6 @@ def see(before: dict[str, jax.Array], z: jax.Array) -> dict[str, jax.Array]:
 
 def moments(stage: Any, buffers: core.Buffers) -> tuple[jax.Array, jax.Array]:
   """(mean, standard deviation) of the codes, [channels]; a constant channel stays as it is."""
-  seen = buffers[groups(stage)[0]]["codes"]
+  seen = next(buffers[g]["codes"] for g in groups(stage) if "codes" in buffers[g])
   variance = seen["square"] - seen["mean"] ** 2
   return seen["mean"], jnp.sqrt(jnp.where(variance > 1e-8, variance, 1.0))

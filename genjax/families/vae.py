@@ -141,7 +141,7 @@ class VAE:
   def init(self, key, batch, loaded):
     x, z = batch["x"], jnp.zeros((len(batch["x"]), *self.latent.shape))
     keys = dict(zip(("encoder", "decoder", "discriminator", "prior"), jax.random.split(key, 4)))
-    cond, params, buffers = self._cond(batch), {}, {}
+    cond, params, buffers = core.given(self, batch), {}, {}
     new = {"encoder": (x, None, cond), "decoder": (z, None, self._beside(z, cond))}
     for group, args in new.items():
       own = loaded.get(group) or core.init(self.modules[group], keys[group], *args)
@@ -154,8 +154,9 @@ class VAE:
       )
       params["discriminator"], buffers["discriminator"] = own
     if self.pseudo_inputs:
-      pick = jax.random.randint(keys["prior"], (self.pseudo_inputs,), 0, len(x))
-      noisy = x[pick] + 0.1 * jax.random.normal(keys["prior"], (self.pseudo_inputs, *x.shape[1:]))
+      first, second = jax.random.split(keys["prior"])
+      pick = jax.random.randint(first, (self.pseudo_inputs,), 0, len(x))
+      noisy = x[pick] + 0.1 * jax.random.normal(second, (self.pseudo_inputs, *x.shape[1:]))
       params["prior"], buffers["prior"] = loaded.get("prior") or ({"inputs": noisy}, {})
     return params, buffers
 
@@ -165,11 +166,11 @@ class VAE:
   def once(self, params, buffers, batch, key, train=False) -> vae_aims.Pass:
     """One z for each example."""
     noise, z_key, *keys = jax.random.split(key, 4)
-    (x, nats), cond = self._stored(batch["x"], noise), self._cond(batch)
+    (x, nats), cond = self._stored(batch["x"], noise), core.given(self, batch)
     q, buffers = self._encode(params, buffers, x, cond, train=train, key=keys[0])
     z = self.latent.sample(z_key, q, soft=train)
     if train:
-      buffers = seen(buffers, "encoder", z)
+      buffers = seen(buffers, "encoder", self.latent.mean(q))
     out, buffers = self._decode(params, buffers, z, cond, train=train, key=keys[1])
     kl = self.latent.kl(q)
     if self.pseudo_inputs:
@@ -181,12 +182,12 @@ class VAE:
   def weights(self, params, buffers, batch, key, samples, train=False, through_z=False):
     """(log w_k [K, B] of (2), buffers); through_z: q's density is not differentiated by q."""
     noise, z_key, *keys = jax.random.split(key, 4)
-    (x, nats), cond = self._stored(batch["x"], noise), self._cond(batch)
+    (x, nats), cond = self._stored(batch["x"], noise), core.given(self, batch)
     q, buffers = self._encode(params, buffers, x, cond, train=train, key=keys[0])
     z = jax.vmap(lambda k: self.latent.sample(k, q))(jax.random.split(z_key, samples))
     flat = z.reshape(-1, *self.latent.shape)
     if train:
-      buffers = seen(buffers, "encoder", flat)
+      buffers = seen(buffers, "encoder", self.latent.mean(q))
     many = jax.tree.map(lambda a: jnp.tile(a, (samples, *[1] * (a.ndim - 1))), cond)
     out, buffers = self._decode(params, buffers, flat, many, train=train, key=keys[1])
     density = jax.lax.stop_gradient(q) if through_z else q
@@ -206,8 +207,9 @@ class VAE:
 
   def sample(self, params, buffers, keys, cond):
     """keys [N] -> x [N, *event], cut to the data's range."""
-    z_keys, x_keys = jnp.unstack(jax.vmap(jax.random.split)(keys), axis=1)
-    z = jax.vmap(self.latent.sample)(z_keys, self._prior(params, buffers, keys))
+    split = jax.vmap(functools.partial(jax.random.split, num=3))(keys)
+    z_keys, x_keys, prior_keys = jnp.unstack(split, axis=1)
+    z = jax.vmap(self.latent.sample)(z_keys, self._prior(params, buffers, prior_keys))
     out, _ = self._decode(params, buffers, z, cond)
     x = jax.vmap(self.head.sample)(x_keys, out) if self.noise else self.head.mean(out)
     x = jnp.clip(x, *self.spec.range) if self.spec.range else x
@@ -218,7 +220,7 @@ class VAE:
     if not self.pseudo_inputs:
       return self.latent.prior((len(keys),))
     q, _ = self._encode(params, buffers, params["prior"]["inputs"], {})
-    pick = lambda key: jax.random.randint(jax.random.fold_in(key, 1), (), 0, self.pseudo_inputs)
+    pick = lambda key: jax.random.randint(key, (), 0, self.pseudo_inputs)
     return q[jax.vmap(pick)(keys)]
 
   @property
@@ -286,10 +288,6 @@ class VAE:
     """The known half as it is."""
     return x * self.free + cond["known"] * (1 - self.free) if "known" in cond else x
 
-  def _cond(self, batch):
-    columns = {"label": "label", "known": "x"}
-    return {name: batch[columns[name]] for name in self.conditions}
-
 
 def estimate(
   model: Any, params: core.Params, buffers: core.Buffers, batch: core.Batch, key, samples: int
@@ -306,6 +304,6 @@ def estimate(
 
 
 def seen(buffers: core.Buffers, group: str, z: jax.Array) -> core.Buffers:
-  """With the moments of a group's z [B, ...], for those who model it, see latent.py."""
+  """With the moments of a group's codes [B, ...], for those who model them, see latent.py."""
   own = buffers[group]
   return {**buffers, group: {**own, "codes": latent.see(own["codes"], z)}}

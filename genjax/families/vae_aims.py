@@ -47,10 +47,11 @@ class Elbo:
     return (core.Objective("vae", model.trained, functools.partial(self.loss, model)),)
 
   def loss(self, model, params, buffers, batch, key, step):
-    p = model.once(params, buffers, batch, key, train=True)
+    first, second = jax.random.split(key)
+    p = model.once(params, buffers, batch, first, train=True)
     share = jnp.minimum((step + 1) / self.warmup, 1.0) if self.warmup else 1.0
     paid = jnp.sum(jnp.maximum(jnp.mean(p.kl, axis=0), self.free_bits))
-    extra, logs = self.extra(model, params, p, jax.random.fold_in(key, 1))
+    extra, logs = self.extra(model, params, p, second)
     value = share * self.beta * paid + extra - jnp.mean(p.reconstruction)
     return value, (p.buffers, p.logs() | logs)
 
@@ -62,7 +63,8 @@ class Elbo:
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class TotalCorrelation(Elbo):
   """weight: beta of the total correlation, less the 1 that the KL has; examples: of the training
-  split, by which q(z) is estimated from a batch (the paper's eq. S5)."""
+  split, by which q(z) is estimated from a batch (the paper's eq. S5): what is logged depends on
+  their number, no gradient does."""
 
   weight: core.NonNegative = 5.0
   examples: core.Size = 50_000
@@ -93,8 +95,9 @@ class Factor(Elbo):
 
   def discriminate(self, model, params, buffers, batch, key, step):
     """Cross-entropy of z against z whose dimensions come from different examples."""
-    p = model.once(params, buffers, batch, key)
-    keys = jax.random.split(jax.random.fold_in(key, 2), p.z.shape[1])
+    first, second = jax.random.split(key)
+    p = model.once(params, buffers, batch, first)
+    keys = jax.random.split(second, p.z.shape[1])
     mixed = jax.vmap(jax.random.permutation, (0, 1), 1)(keys, p.z)
     real, fake = self.logit(params, p.z), self.logit(params, mixed)
     return jnp.mean(jax.nn.softplus(-real) + jax.nn.softplus(fake)) / 2, (buffers, {})
@@ -111,8 +114,8 @@ class MMD(Elbo):
   weight: core.NonNegative = 10.0
 
   def extra(self, model, params, p, key):
-    noise = model.latent.sample(key, model.latent.prior((len(p.z),)))
-    value = mmd(p.z, noise)
+    noise = model.latent.sample(key, model.latent.prior((len(p.z),)), soft=True)
+    value = mmd(*(z.reshape(len(z), -1) for z in (p.z, noise)))
     return self.weight * value, {"mmd": value}
 
 

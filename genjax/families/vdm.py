@@ -98,7 +98,7 @@ class VDM(diffusion.Diffusion):
     u = self._uniform(t_key, len(x0))
     t, eps = self.process.snap(u), jax.random.normal(eps_key, x0.shape)
     xt, target = self._example(x0, eps, t, eps_key)
-    cond = self._drop(label_key, self._cond(batch))
+    cond = self._drop(label_key, core.given(self, batch))
     cond = self._guess(params, buffers, xt, t, cond, guess_key)
     out, _, buffers = self._network(params, buffers, xt, t, cond, train=True, key=dropout_key)
     error = jnp.sum((out - target) ** 2, range(1, x0.ndim))

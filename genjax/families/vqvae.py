@@ -118,17 +118,17 @@ class VQVAE:
     logs = {"error": error, "commitment": code.commitment, **used(self.quantizer, code)}
     return error + self.beta * code.commitment, (self._keep(buffers, code.book), logs)
 
-  def encode(self, params, buffers, x):
+  def encode(self, params, buffers, x, cond=None):
     """x [N, *event] -> int32 [N, h, w, depth]."""
     z, _ = self._call("encode", params, buffers, x)
     return self.quantizer.index(self._books(buffers), z)
 
-  def decode(self, params, buffers, index):
+  def decode(self, params, buffers, index, cond=None):
     """int32 [N, h, w, depth] -> x [N, *event]."""
     code = self.quantizer.vector(self._books(buffers), index)
     return self._call("decode", params, buffers, code)[0]
 
-  def reconstruct(self, params, buffers, x):
+  def reconstruct(self, params, buffers, x, cond=None):
     """x [N, *event] there and back."""
     return self.decode(params, buffers, self.encode(params, buffers, x))
 
@@ -145,7 +145,7 @@ class VQVAE:
 def used(quantizer: Any, code: Chosen) -> core.Metrics:
   """`usage` of the codes of the first book: lately, or without a book just now."""
   if quantizer.learnt:
-    return usage(code.book["count"][0])
+    return usage(code.book["chosen"][0])
   return usage(jnp.bincount(code.index[..., 0].ravel(), length=quantizer.size))
 
 

@@ -72,13 +72,13 @@ class VQVAE2(vqvae.VQVAE):
     books = {"top": top.book, "bottom": bottom.book}
     return error + self.beta * commitment, (self._keep(buffers, books), logs)
 
-  def encode(self, params, buffers, x):
+  def encode(self, params, buffers, x, cond=None):
     """x [N, *event] -> int32 [N, L], the top's before the bottom's."""
     z, books = self._vectors(params, buffers, x), self._books(buffers)
     index = [self.quantizer.index(books[level], z[level]) for level in LEVELS]
     return jnp.concatenate([part.reshape(len(x), -1) for part in index], axis=1)
 
-  def decode(self, params, buffers, index):
+  def decode(self, params, buffers, index, cond=None):
     """int32 [N, L] -> x [N, *event]."""
     parts, books, codes = jnp.split(index, [self.code_books["top"]], 1), self._books(buffers), []
     for level, part in zip(LEVELS, parts):

@@ -1,10 +1,11 @@
 """Networks to a code and back: dense, convolutional, recurrent.
 
 Each has `encode` x [B, *event] -> z [B, code] and `decode` z -> [B, *event or D]; both end in a
-linear map, so that whoever trains them chooses the code's activation and reads the answer as grey
-values or as logits. The three shapes are those of the deep autoencoders of Hinton & Salakhutdinov
-2006 (Science 313, 504), of Masci et al. 2011 (stacked convolutional), and of Srivastava et al. 2015
-(arXiv:1502.04681: a recurrent network reads the rows, another one writes them from the code).
+linear map (a recurrent code is the state of an LSTM, in (-1, 1)), so that whoever trains them
+chooses the code's activation and reads the answer as grey values or as logits. The three shapes are
+those of the deep autoencoders of Hinton & Salakhutdinov 2006 (Science 313, 504), of Masci et al.
+2011 (stacked convolutional), and of Srivastava et al. 2015 (arXiv:1502.04681: a recurrent network
+reads the rows, another one writes them from the code).
 """
 
 import math

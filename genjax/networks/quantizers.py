@@ -53,7 +53,8 @@ class VQ:
       books.append(book + 0.1 * spread * jax.random.normal(noise, book.shape))
       z = z - books[-1][_nearest(books[-1], z)]
     vectors = jnp.stack(books)
-    return {"vectors": vectors, "count": jnp.ones(vectors.shape[:2]), "total": vectors}
+    ones = jnp.ones(vectors.shape[:2])
+    return {"vectors": vectors, "count": ones, "total": vectors, "chosen": 0 * ones}
 
   def index(self, book: Codebook, z: jax.Array) -> jax.Array:
     """z [..., width] -> int32 [..., depth]."""
@@ -71,16 +72,17 @@ class VQ:
   def update(self, book: Codebook, z: jax.Array, index: jax.Array) -> Codebook:
     """Equation (1) for vectors z [..., width] and what they chose."""
     rest, index = z.reshape(-1, self.width), index.reshape(-1, self.depth)
-    count, total = [], []
+    count, total, used = [], [], []
     for i, vectors in enumerate(book["vectors"]):
       chosen = jax.nn.one_hot(index[:, i], self.codes)
       count.append(self._mix(book["count"][i], chosen.sum(0)))
+      used.append(self._mix(book["chosen"][i], chosen.sum(0)))
       total.append(self._mix(book["total"][i], chosen.T @ rest))
       rest = rest - vectors[index[:, i]]
     count, total = jnp.stack(count), jnp.stack(total)
     alive = count[..., None] > 1e-6
     vectors = jnp.where(alive, total / jnp.where(alive, count[..., None], 1.0), book["vectors"])
-    return {"vectors": vectors, "count": count, "total": total}
+    return {"vectors": vectors, "count": count, "total": total, "chosen": jnp.stack(used)}
 
   def revive(self, book: Codebook, z: jax.Array, key: jax.Array) -> tuple[Codebook, jax.Array]:
     """(the codebook with dead codes put on vectors of z, how many)."""
@@ -92,7 +94,7 @@ class VQ:
     vectors = jnp.stack(books)
     count = jnp.where(dead, 1.0, book["count"])
     total = jnp.where(dead[..., None], vectors, book["total"])
-    return {"vectors": vectors, "count": count, "total": total}, jnp.sum(dead) * 1.0
+    return {**book, "vectors": vectors, "count": count, "total": total}, jnp.sum(dead) * 1.0
 
   def _mix(self, old, new):
     return self.decay * old + (1 - self.decay) * new
