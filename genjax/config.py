@@ -15,6 +15,7 @@ import json
 import math
 import pathlib
 import runpy
+import sys
 import traceback
 import types
 import typing
@@ -85,6 +86,9 @@ def from_file(path: str, overrides: Sequence[str] = ()) -> tuple[Config, Config]
   if not pathlib.Path(name).is_file():
     near = sorted(str(p) for p in pathlib.Path("configs").glob("*.py"))
     raise core.unknown("config file", name, near or ["configs/*.py in the current directory"])
+  beside = str(pathlib.Path(name).absolute().parents[1])  # configs import each other
+  if beside not in sys.path:
+    sys.path.append(beside)
   try:
     module, arg = runpy.run_path(name), path.partition(":")[2]
     if "get_config" not in module:

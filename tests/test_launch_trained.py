@@ -1,6 +1,7 @@
 """Runs for experiments: made once, never another in the place of the one that was asked for."""
 
 import json
+import sys
 
 import pytest
 
@@ -25,3 +26,11 @@ def test_a_finished_run_is_taken_if_it_is_the_one(tmp_path):
   known = json.loads((tmp_path / "run" / "run.json").read_text())
   said = json.loads(file.read_text())
   assert said["data"]["hash"] == known["data"]["hash"] and said["git"] == known["git"]
+
+
+def test_configurations_are_found_from_any_folder(tmp_path, monkeypatch):
+  monkeypatch.chdir(tmp_path)
+  monkeypatch.setattr("sys.path", [p for p in sys.path if p not in ("", str(trained.ROOT))])
+  monkeypatch.delitem(sys.modules, "configs", raising=False)
+  whole, _ = config.from_file(f"{trained.ROOT}/configs/gmm_moons.py:smoke")
+  assert whole["model"]["name"] == "gaussian_mixture"
