@@ -86,7 +86,7 @@ def from_file(path: str, overrides: Sequence[str] = ()) -> tuple[Config, Config]
   if not pathlib.Path(name).is_file():
     near = sorted(str(p) for p in pathlib.Path("configs").glob("*.py"))
     raise core.unknown("config file", name, near or ["configs/*.py in the current directory"])
-  beside = str(pathlib.Path(name).absolute().parents[1])  # configs import each other
+  beside = str(pathlib.Path(name).absolute().parent.parent)  # configs import each other
   if beside not in sys.path:
     sys.path.append(beside)
   try:
