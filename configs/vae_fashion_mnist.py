@@ -1,6 +1,10 @@
 """Dense variational autoencoder of Fashion-MNIST, ten latents.
 
 python -m genjax.main --config=configs/vae_fashion_mnist.py
+
+Seed 0, 55,000 training pictures: eight of the ten latents in use, mean square error of 5,000 test
+pictures from the mean code .0183 (ten principal components: .0244); 69 s of training on 2 cores of
+an Intel Xeon (166 steps/s).
 """
 
 from configs import base
