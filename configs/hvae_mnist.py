@@ -21,7 +21,7 @@ def get_config(arg=""):
   )
   config.ema = dict(ema=dict(decay=0.999))
   config.eval_ema = "ema"
-  config.update(dict(steps=8000, batch=64, log_every=250, sample_every=2000, save_every=2000))
+  config.update(dict(steps=4000, batch=64, log_every=200, sample_every=2000, save_every=1000))
   config.metrics = ("likelihood", "reconstruction")
   return base.variant(config, arg, smoke=smoke)
 
