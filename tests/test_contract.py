@@ -3,6 +3,7 @@
 import functools
 import itertools
 import pathlib
+import runpy
 
 import chex
 import jax
@@ -79,6 +80,28 @@ MEMBERS = {
 }
 
 
+BITS = ["data.name=fake", "data.shape=6,6,1", "data.binarize=threshold", "model.importance=3"]
+SMALL = ["steps=20", "batch=16", "sample_batch=16", "num=32", "samples=16"]
+WIDTHS = ["model.encoder.widths=8", "model.decoder.widths=8"]
+CODECS = {"convolutional": ["model.codec.widths=4,8"], "recurrent": ["model.codec.width=8"],
+          "restoring": ["model.codec.widths=4", "model.codec.blocks=1"]}  # fmt: skip
+
+
+def variants():
+  """The others of two families of many: the same contract, run by `make test-slow`."""
+  for name in [*runpy.run_path(f"{ROOT}/configs/vae_mnist.py")["VARIANTS"]][1:]:
+    MEMBERS[f"vae:{name}"] = (f"vae_mnist:{name}", [*BITS, *SMALL, *WIDTHS])
+    yield f"vae:{name}"
+  for name in [*runpy.run_path(f"{ROOT}/configs/autoencoder_fashion_mnist.py")["VARIANTS"]][1:]:
+    if name != "greedy":  # it is among the others
+      own = CODECS.get(name, ["model.codec.widths=8,4"])
+      MEMBERS[f"autoencoder:{name}"] = (f"autoencoder_fashion_mnist:{name}", [*FAKE, *SMALL, *own])
+      yield f"autoencoder:{name}"
+
+
+NAMES = [*MEMBERS, *(pytest.param(name, marks=pytest.mark.slow) for name in variants())]
+
+
 def test_every_family_is_a_member():
   parts = [name.partition(":") for name, _ in MEMBERS.values()]
   files = {f"{ROOT}/configs/{file}.py{colon}{variant}" for file, colon, variant in parts}
@@ -86,7 +109,7 @@ def test_every_family_is_a_member():
   assert families == set(registry.MODELS)
 
 
-@pytest.fixture(scope="module", params=MEMBERS)
+@pytest.fixture(scope="module", params=NAMES)
 def member(request):
   jax.config.update("jax_disable_most_optimizations", True)  # half of the time to compile
   yield Member(*MEMBERS[request.param])

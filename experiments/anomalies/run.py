@@ -21,7 +21,7 @@ from genjax.report import markdown, pictures
 
 HERE = pathlib.Path(__file__).parent
 RUNS = HERE.parents[1] / "runs" / "anomalies"
-QUIET = ["metrics=", "sample_every=0", "steps=3000", "save_every=3000"]
+QUIET = ["metrics=", "sample_every=0", "steps=2000", "save_every=2000"]
 # name: (configuration, overrides)
 MODELS = {
   "vae": ("vae_mnist", []),

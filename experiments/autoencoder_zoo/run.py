@@ -117,7 +117,7 @@ def row(name: str, own: list[dict]) -> list[str]:
   return [
     name,
     spread("loss"),
-    f"{mean['penalty']:.4f}" if mean["penalty"] else "",
+    f"{mean['penalty']:.5f}" if mean["penalty"] else "",
     f"{theirs:.4f}" if theirs else "",
     spread("mse"),
     f"{own[0]['pca']:.4f}",
