@@ -22,8 +22,8 @@ from genjax.report import bars, markdown
 
 HERE = pathlib.Path(__file__).parent
 RUN = HERE.parents[1] / "runs" / "class_conditional_mnist"
-SEEDS, REAL, DRAWN = (0, 1, 2), (0, 4_000), (0, 4_000, 8_000)
-STEPS, BATCH, RATE = 1_500, 100, 1e-3
+SEEDS, REAL, DRAWN = (0, 1, 2), (0, 4_000), (0, 4_000)
+STEPS, BATCH, RATE = 600, 100, 1e-3
 
 
 def learn(x: np.ndarray, label: np.ndarray, test: dict, seed: int) -> float:
