@@ -3,12 +3,12 @@
 python -m genjax.main --config=configs/vae_mnist.py
 python -m genjax.main --config=configs/vae_mnist.py:completion
 
-Seed 0, 4,000 training digits binarized anew each epoch, 500 test digits (5,000 of the 70,000 are what
-comes with a dependency): ELBO -106.7 ± 1.2 nats, importance bound -99.6 ± 1.1 with 200 samples and
--98.5 ± 1.1 with 5,000 (--mode=evaluate --config.model.importance=5000), 37 of 40 latents in use; 65 s
-of training on 2 cores of an Intel Xeon (80 steps/s). With all 60,000 digits the same network is
-known for an ELBO of -104 after ten epochs (flax's example) and -89.8 with 200 samples on static
-digits: not run here.
+Seed 0, 4,000 training digits binarized anew each epoch, 500 test digits (5,000 of the 70,000 come
+with a dependency): ELBO -106.7 ± 1.2 nats, importance bound -99.6 ± 1.1 with 200 samples and -98.5
+± 1.1 with 5,000 (--mode=evaluate --config.model.importance=5000), 37 of 40 latents in use; 65 s of
+training on 2 cores of an Intel Xeon (80 steps/s). The marks for all 60,000 digits, an ELBO of -104
+after ten epochs (flax's example) and about -89.8 by 200 samples on static digits (this network),
+are not run here.
 
 Variants: importance and doubly (50 samples for the bound), beta, free_bits, total_correlation,
 factor, wasserstein, laplace, categorical, spherical, vamp, conditional (on the label), completion
