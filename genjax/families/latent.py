@@ -7,8 +7,8 @@ arXiv:2112.10752):
     z = (encode(x) - mean) / std                 mean and std of each entry or channel of the codes,
     x = decode(mean + std z),   z ~ prior        measured while the first stage was trained     (1)
 
-(encode is the mean of q where there is one; a first stage that damages x has measured the codes of
-damaged ones).
+encode is the mean of q where there is one. An autoencoder that damages x has measured the codes of
+damaged ones, a hierarchy those that it drew.
 
 The prior is any family and sees codes as its data; the first stage is loaded and stays as it is.
 Where its codes are integers (van den Oord et al. 2017, arXiv:1711.00937), z is encode(x) itself and
