@@ -14,6 +14,8 @@ CACHE = ROOT / ".jax_cache"
 
 jax.config.update("jax_compilation_cache_dir", str(CACHE))
 jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.3)
+# A third of the time to compile; what runs in processes of its own is compiled as for users.
+jax.config.update("jax_disable_most_optimizations", True)
 
 
 class Together(loadscope.LoadScopeScheduling):
@@ -30,3 +32,11 @@ class Together(loadscope.LoadScopeScheduling):
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config, log):
   return Together(config, log)
+
+
+@pytest.fixture
+def optimized():
+  """Compiled as for users, for a test of bits or of many steps."""
+  jax.config.update("jax_disable_most_optimizations", False)
+  yield
+  jax.config.update("jax_disable_most_optimizations", True)

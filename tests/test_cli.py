@@ -118,6 +118,7 @@ def test_sample_is_a_function_of_seed_and_index(unbroken, tmp_path):
   np.testing.assert_array_equal(np.load(tmp_path / "chunks" / "samples.npz")["x"], x[40, 0])
 
 
+@pytest.mark.usefixtures("optimized")
 def test_many_samples_come_in_files_of_bounded_size(unbroken, tmp_path, monkeypatch):
   workdir, _ = unbroken
   monkeypatch.setattr(genjax_run, "SHARD", 20)

@@ -111,9 +111,7 @@ def test_every_family_is_a_member():
 
 @pytest.fixture(scope="module", params=NAMES)
 def member(request):
-  jax.config.update("jax_disable_most_optimizations", True)  # half of the time to compile
-  yield Member(*MEMBERS[request.param])
-  jax.config.update("jax_disable_most_optimizations", False)
+  return Member(*MEMBERS[request.param])
 
 
 class Member:

@@ -76,6 +76,7 @@ def start(process, x):
 X = np.linspace(-2, 2, 10).reshape(5, 2)
 
 
+@pytest.mark.usefixtures("optimized")
 @pytest.mark.parametrize("process", PROCESSES.values(), ids=PROCESSES)
 def test_it_follows_the_exact_flow_of_every_process(process):
   """To the least time, from which it returns x0; frames are the states at the grid's times."""

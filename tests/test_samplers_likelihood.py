@@ -166,6 +166,7 @@ def test_reconstruction_is_the_share_of_a_level_among_all(noise):
   assert float(value) == pytest.approx(slope, rel=2e-3, abs=1e-2)
 
 
+@pytest.mark.usefixtures("optimized")
 def test_bound_on_levels_does_not_pay_for_noise_that_hides_nothing():
   """A network that errs only below a sixth of a level's width has an exact one's bound."""
   exact = lambda xt, a, s: jnp.tanh(a * xt / s**2)
