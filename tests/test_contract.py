@@ -84,7 +84,8 @@ BITS = ["data.name=fake", "data.shape=6,6,1", "data.binarize=threshold", "model.
 SMALL = ["steps=20", "batch=16", "sample_batch=16", "num=32", "samples=16"]
 WIDTHS = ["model.encoder.widths=8", "model.decoder.widths=8"]
 CODECS = {"convolutional": ["model.codec.widths=4,8"], "recurrent": ["model.codec.width=8"],
-          "restoring": ["model.codec.widths=4", "model.codec.blocks=1"]}  # fmt: skip
+          "restoring": ["model.codec.widths=4", "model.codec.blocks=1"],
+          "topk": ["model.codec.widths=8,4", "model.code.k=2"]}  # fmt: skip
 
 
 def variants():
