@@ -1,6 +1,10 @@
 """KL autoencoder of Fashion-MNIST, the first stage of latent diffusion.
 
 python -m genjax.main --config=configs/kl_autoencoder_fashion_mnist.py
+
+Seed 0, 55,000 training pictures: mean square error of 500 test pictures .0037 ± .0002 from 7 x 7
+x 3 numbers (147 principal components: .0058), whose three channels have standard deviations .78,
+1.13 and .82; 4 min 38 s of training on 2 cores of an Intel Xeon (14.7 steps/s).
 """
 
 from configs import base
