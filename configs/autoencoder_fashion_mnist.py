@@ -6,7 +6,7 @@ python -m genjax.main --config=configs/autoencoder_fashion_mnist.py:tied
 Validation loss as the mean of seeds 0, 1 and 2 (in Géron 2022, chapter 17): stacked .0133 (.0132),
 tied .0133 (.0133), greedy .0135 (.0133), convolutional .0114 (.0121), recurrent .0106 (.0104),
 denoising .0169 (.0166), sparse_l1 .0110 (.0111), sparse_kl .0095 (.0099), binary .0239 (.0345),
-contractive .0136, topk .0115; 2 to 34 s an epoch on 2 cores of an Intel Xeon. All in
+contractive .0136, topk .0115; 1.5 to 32 s an epoch on 2 cores of an Intel Xeon. All in
 experiments/autoencoder_zoo; restoring in experiments/denoising.
 
 Variants: stacked (the default), tied, greedy, convolutional, recurrent, denoising, restoring,
