@@ -82,7 +82,7 @@ class Setup:
       keys, cond = self._inputs(root, index)
       return self.model.sample(params, buffers, keys, cond), cond
 
-    return jax.jit(draw, compiler_options=runtime.options())
+    return runtime.Jit(draw)
 
   @functools.cached_property
   def trajectory(self):
@@ -91,12 +91,12 @@ class Setup:
     def draw(params, buffers, root, index, frames):
       return self.model.trajectory(params, buffers, *self._inputs(root, index), frames)
 
-    return jax.jit(draw, static_argnums=4, compiler_options=runtime.options())
+    return runtime.Jit(draw, static_argnums=4)
 
   @functools.cached_property
   def again(self):
     """model.reconstruct compiled once: (params, buffers, x, cond) -> x."""
-    return jax.jit(self.model.reconstruct, compiler_options=runtime.options())
+    return runtime.Jit(self.model.reconstruct)
 
   def _inputs(self, root, index):
     """Sample i has a key of its own."""

@@ -412,4 +412,16 @@ def test_scratch_memory_is_kept_between_calls():
 
 
 def test_compiler_options_are_known_to_this_xla():
-  assert runtime.options()
+  assert runtime.known()
+
+
+def test_matrices_in_column_order_do_not_stop_a_program(optimized):
+  """What LAPACK returns, which YNNPACK's fusions of elements refuse when they are run."""
+  a = jax.random.normal(jax.random.key(0), (64, 30, 30))
+  s, maps = a @ a.mT + jnp.eye(30), jnp.ones((1, 1, 8, 8))
+
+  def f(s, maps):
+    return 0.5 * jnp.linalg.cholesky(s) + 0.1, jax.lax.conv(maps, maps, (1, 1), "SAME")
+
+  chol, _ = runtime.Jit(f)(s, maps)
+  np.testing.assert_allclose(chol, 0.5 * np.linalg.cholesky(s) + 0.1, atol=1e-3)

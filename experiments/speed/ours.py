@@ -32,7 +32,7 @@ class Work:
     self.step_fn = self.setup.program(over).once
     network = self.setup.model.network
     call = lambda params, x, t: core.call(network, "denoiser", params, {"denoiser": {}}, x, t, {})
-    self.net = jax.jit(call, compiler_options=runtime.options())
+    self.net = runtime.Jit(call)
     self.index = jnp.arange(values["batch"])
     self.params = jax.tree.map(jnp.copy, self.state.params)  # the state's are donated
 

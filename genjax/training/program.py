@@ -48,11 +48,10 @@ class Program:
     )
     whole = sharding.replicated(over)
     compiled = functools.partial(
-      jax.jit,
+      runtime.Jit,
       static_argnames="due",
       donate_argnums=0,
       out_shardings=(whole, whole),
-      compiler_options=runtime.options(),
     )
     self.once, self.several = compiled(self._step), compiled(self._several)
 

@@ -9,25 +9,49 @@ a million page faults, a fifth of the time.
 import ctypes
 import functools
 import sys
-from typing import Any
+from collections.abc import Callable
 
 import jax
 
-_LIBRARY = "LIBRARY_FUSION_TYPE_REDUCE,LIBRARY_FUSION_TYPE_ELTWISE"
+_FUSION = "xla_cpu_experimental_ynn_fusion_type"
+_SUMS, _ELEMENTS = "LIBRARY_FUSION_TYPE_REDUCE", "LIBRARY_FUSION_TYPE_ELTWISE"
 _MMAP_MAX, _TRIM_THRESHOLD = -4, -1  # of mallopt(3)
 
 
+class Jit:
+  """jax.jit, for CPUs with the compiler options that suit the program, chosen at its first call."""
+
+  def __init__(self, fun: Callable, **how):
+    self._plain = jax.jit(fun, **how)
+    self._compiled = lambda **chosen: jax.jit(fun, compiler_options=chosen, **how)
+    self.lower = self._plain.lower
+    self._call = None
+
+  def __call__(self, *args, **kwargs):
+    if self._call is None:
+      fusions = _fusions(self.lower(*args, **kwargs).as_text()) if known() else None
+      self._call = self._compiled(**{_FUSION: fusions}) if fusions else self._plain
+    return self._call(*args, **kwargs)
+
+
+def _fusions(text: str) -> str:
+  """What the library shall do of a program. Its elementwise work gains a fifth where maps are large
+  and costs twice the time where they are small; and it refuses, when run, the matrices in column
+  order that LAPACK returns."""
+  elements = "stablehlo.convolution" in text and "lapack" not in text
+  return f"{_SUMS},{_ELEMENTS}" if elements else _SUMS
+
+
 @functools.cache
-def options() -> dict[str, Any]:
-  """The `compiler_options` of jax.jit; none off CPUs, or where this XLA does not know them."""
+def known() -> bool:
+  """Whether these are CPUs, and an XLA that knows the option."""
   if jax.default_backend() != "cpu":
-    return {}
-  chosen = {"xla_cpu_experimental_ynn_fusion_type": _LIBRARY}
+    return False
   try:
-    jax.jit(lambda: 0, compiler_options=chosen).lower().compile()
+    jax.jit(lambda: 0, compiler_options={_FUSION: _SUMS}).lower().compile()
   except RuntimeError:
-    return {}
-  return chosen
+    return False
+  return True
 
 
 def keep_memory() -> None:
