@@ -13,7 +13,7 @@ def get_config(arg=""):
     name="hvae",
     ladder=dict(name="vdvae", widths=(24, 32, 32), blocks=(1, 3, 2), code=8, patch=2),
     head=dict(name="bernoulli"),
-    aim=dict(name="elbo"),
+    aim=dict(name="elbo", warmup=800),  # at once, all but two blocks fall silent
     importance=100,
   )
   config.optim = dict(

@@ -91,7 +91,7 @@ class Setup:
     def draw(params, buffers, root, index, frames):
       return self.model.trajectory(params, buffers, *self._inputs(root, index), frames)
 
-    return runtime.Jit(draw, static_argnums=4)
+    return runtime.Jit(draw, static_argnames="frames")
 
   @functools.cached_property
   def again(self):
@@ -235,7 +235,7 @@ class Run:
 
   def trajectory(self, seed: int, num: int, frames: int) -> np.ndarray:
     """[frames, num, *event] of the first chunk, in stored units; its last frame are its samples."""
-    film = self.setup.trajectory(self.params, self.buffers, *self._inputs(seed, 0), frames)
+    film = self.setup.trajectory(self.params, self.buffers, *self._inputs(seed, 0), frames=frames)
     return self.stored(_local(film)[:, :num])
 
   def _inputs(self, seed, first):

@@ -87,9 +87,12 @@ class Latent:
   @property
   def objectives(self) -> tuple[core.Objective, ...]:
     def on_codes(loss):
-      return lambda params, buffers, batch, key, step: loss(
-        params, buffers, self._codes(params, buffers, batch), key, step
-      )
+      def own(params, buffers, batch, key, step):
+        value, rest = loss(params, buffers, self._codes(params, buffers, batch), key, step)
+        good = jnp.all(jnp.isfinite(batch["x"]))  # integers, as codes, could not say so
+        return jnp.where(good, value, jnp.nan), rest
+
+      return own
 
     return tuple(o._replace(loss=on_codes(o.loss)) for o in self.prior.objectives)
 

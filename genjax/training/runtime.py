@@ -19,27 +19,32 @@ _MMAP_MAX, _TRIM_THRESHOLD = -4, -1  # of mallopt(3)
 
 
 class Jit:
-  """jax.jit, for CPUs with the compiler options that suit the program, chosen at its first call."""
+  """jax.jit, on CPUs with the compiler options that suit the program; what is static is named.
+
+  calls: what is compiled, one for each set of static arguments.
+  """
 
   def __init__(self, fun: Callable, **how):
-    self._plain = jax.jit(fun, **how)
-    self._compiled = lambda **chosen: jax.jit(fun, compiler_options=chosen, **how)
-    self.lower = self._plain.lower
-    self._call = None
+    self._jit = functools.partial(jax.jit, fun, **how)
+    self.lower = self._jit().lower
+    self.calls = {}
 
-  def __call__(self, *args, **kwargs):
-    if self._call is None:
-      fusions = _fusions(self.lower(*args, **kwargs).as_text()) if known() else None
-      self._call = self._compiled(**{_FUSION: fusions}) if fusions else self._plain
-    return self._call(*args, **kwargs)
+  def __call__(self, *args, **static):
+    which = tuple(static.items())
+    if which not in self.calls:
+      text = self.lower(*args, **static).as_text()
+      self.calls[which] = self._jit(compiler_options=options(text))
+    return self.calls[which](*args, **static)
 
 
-def _fusions(text: str) -> str:
-  """What the library shall do of a program. Its elementwise work gains a fifth where maps are large
-  and costs twice the time where they are small; and it refuses, when run, the matrices in column
-  order that LAPACK returns."""
+def options(text: str) -> dict[str, str]:
+  """For a program in StableHLO. The library's elementwise work gains a fifth where maps are large,
+  and costs twice the time where they are small; and what LAPACK returns, matrices in column order,
+  it refuses when it is run."""
+  if not known():
+    return {}
   elements = "stablehlo.convolution" in text and "lapack" not in text
-  return f"{_SUMS},{_ELEMENTS}" if elements else _SUMS
+  return {_FUSION: f"{_SUMS},{_ELEMENTS}" if elements else _SUMS}
 
 
 @functools.cache
