@@ -1,6 +1,11 @@
 """Hierarchical variational autoencoder (VDVAE) on binarized MNIST.
 
 python -m genjax.main --config=configs/hvae_mnist.py
+
+Seed 0, 4,000 training digits binarized anew each epoch, 500 test digits (5,000 of the 70,000 come
+with a dependency): ELBO -103.1 ± 1.0 nats, importance bound -97.9 ± 1.0 with 100 samples; 7.4, 9.4,
+9.9 and 17.4 nats are in the last four of the six blocks, none in the first two, and without warm-up
+two blocks hold all (ELBO -106.0); 5 min 53 s of training on 2 cores of an Intel Xeon (12 steps/s).
 """
 
 from configs import base
@@ -13,7 +18,7 @@ def get_config(arg=""):
     name="hvae",
     ladder=dict(name="vdvae", widths=(24, 32, 32), blocks=(1, 3, 2), code=8, patch=2),
     head=dict(name="bernoulli"),
-    aim=dict(name="elbo", warmup=800),  # at once, all but two blocks fall silent
+    aim=dict(name="elbo", warmup=800),
     importance=100,
   )
   config.optim = dict(

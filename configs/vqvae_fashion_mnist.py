@@ -4,6 +4,12 @@ python -m genjax.main --config=configs/vqvae_fashion_mnist.py
 python -m genjax.main --config=configs/vqvae_fashion_mnist.py:fsq
 
 Variants: residual (four codes a place), fsq (no codebook), two_level (VQ-VAE-2).
+
+Seed 0, 55,000 training pictures, 500 test pictures, 2 cores of an Intel Xeon:
+
+    variant     bits a picture   mean square error   perplexity of the codes   training
+                           392      .0049 ± .0002    207 of 256                5 min  6 s
+    two_level              520      .0047 ± .0002    146 and 194 of 256        8 min 50 s
 """
 
 from configs import base

@@ -5,6 +5,9 @@ python -m genjax.main --config=configs/vqvae_prior_fashion_mnist.py
 
 The first command trains the VQ-VAE, whose 49 codes a picture are then one sequence. Both have a
 variant two_level: the 16 codes of a VQ-VAE-2's top, then the 49 of its bottom.
+
+Seed 0, 55,000 training pictures, 500 samples: Fréchet distance 2.50 (real pictures 1.06), 65.6 %
+legible (72.4 %); 21 min 43 s of training on 2 cores of an Intel Xeon (4.6 steps/s).
 """
 
 from configs import base, vqvae_fashion_mnist
