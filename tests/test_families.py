@@ -497,7 +497,22 @@ def test_stepwise_em_with_power_zero_is_em_and_a_loaded_mixture_goes_on():
   params, buffers, _ = em(model, batch, 3)
   _, loaded = model.init(jax.random.key(5), batch, {"mixture": (params["mixture"], {})})
   # Equation (5) backwards, the floor aside.
-  chex.assert_trees_all_close(loaded["statistics"], buffers["statistics"], atol=1e-3)
+  chex.assert_trees_all_close(loaded, buffers, atol=1e-3)
+  stepwise = dataclasses.replace(model, power=0.6)
+  few, none = {"x": batch["x"][:3]}, jax.tree.map(jnp.zeros_like, loaded["statistics"])
+  after = lambda buffers: stepwise.refresh(params, buffers, few, None, 0)[1]["statistics"]
+  kept = jax.tree.map(jnp.subtract, after(loaded), after(loaded | {"statistics": none}))
+  share = 1 - 2**-0.6
+  chex.assert_trees_all_close(
+    kept, jax.tree.map(lambda t: share * t, loaded["statistics"]), atol=1e-5
+  )
+
+
+def test_em_is_the_same_far_from_the_origin():
+  model = mixture.GaussianMixture(spec=PLANE, components=3)
+  _, _, here = em(model, moons(), 10)
+  _, _, there = em(model, {"x": moons()["x"] + 300}, 10)
+  np.testing.assert_allclose(there, here, atol=2e-3)
 
 
 def test_mixture_samples_have_its_moments():

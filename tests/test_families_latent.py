@@ -193,6 +193,8 @@ def test_what_does_not_fit_together_is_refused():
     latent.Latent(spec=POINTS, stage=discrete, prior=mixture.GaussianMixture(spec=CODES))
   with pytest.raises(core.UserError, match="codes are real numbers"):
     wrap(types.SimpleNamespace(discrete=True))
+  with pytest.raises(core.UserError, match="its own stage's"):
+    latent.check(wrap())
   with pytest.raises(core.UserError, match="both have a group 'autoencoder'"):
     wrap(stage())
   with pytest.raises(core.UserError, match="no samples"):

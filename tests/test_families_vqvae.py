@@ -152,12 +152,32 @@ def test_reviving_a_code_is_not_its_use():
   assert float(seen["perplexity"]) == pytest.approx(1)
 
 
+def test_a_code_in_use_is_not_put_elsewhere():
+  q = quantizers.VQ(codes=4, width=3, restart=2.0)
+  book = q.start(jax.random.key(0), Z)
+  for step in range(20):
+    book = q.update(book, Z, jnp.arange(Z.size // 3).reshape(*Z.shape[:-1], 1) % 4)
+    book, dead = q.revive(book, Z, jax.random.key(step))
+    assert not float(dead)
+
+
+def test_a_book_that_stays_as_it_is_has_finite_usage():
+  q = quantizers.VQ(codes=4, width=3, decay=1.0)
+  book = q.start(jax.random.key(0), Z)
+  after = q.update(book, Z, q.index(book, Z))
+  np.testing.assert_array_equal(after["vectors"], book["vectors"])
+  assert float(vqvae.usage(after["chosen"][0])["used"]) == 0
+
+
 def test_what_does_not_fit_together_is_refused():
   with pytest.raises(core.UserError, match=r"codec\.code=5"):
     vqvae.VQVAE(spec=SPEC, codec=autoencoders.Spatial(code=5, spec=SPEC))
   with pytest.raises(core.UserError, match="codec 'spatial'"):
     vqvae.VQVAE(spec=SPEC, codec=autoencoders.Dense(spec=SPEC))
-  with pytest.raises(core.UserError, match="at least 2"):
-    quantizers.FSQ(levels=(8, 1))
+  for levels in ((), (8, 2), (8, 1001)):  # two: no gradient at 0; so many: rounded out of range
+    with pytest.raises(core.UserError, match="3 to 1000"):
+      quantizers.FSQ(levels=levels)
+  with pytest.raises(core.UserError, match=r"codec\.answer=3: the data have 1"):
+    vqvae.VQVAE(spec=SPEC, codec=autoencoders.Spatial(answer=3, spec=SPEC))
   with pytest.raises(core.UserError, match="needs images"):
     autoencoders.Spatial(spec=dataclasses.replace(SPEC, shape=(4,)))

@@ -3,8 +3,9 @@
 import pathlib
 
 import numpy as np
+import pytest
 
-from genjax import config, restored
+from genjax import config, core, restored
 from genjax.training import sharding
 
 FILE = pathlib.Path(__file__).parents[1] / "configs" / "ddpm_moons.py"
@@ -26,3 +27,20 @@ def test_samples_are_drawn_once_and_shared_by_splits():
   list(run.chunks(0, 48))  # more than `num` are not kept
   list(run.chunks(0, 48))
   assert len(calls) == 2 + 1 + 4 + 3
+
+
+@pytest.mark.parametrize(
+  ("file", "override", "message"),
+  [
+    ("autoencoder_fashion_mnist.py:convolutional", "codec.widths=()", "has no level"),
+    ("autoencoder_fashion_mnist.py", "codec.name=pyramid", "use it in a 'vqvae2'"),
+    ("vae_mnist.py", "encoder.name=transformer", "use 'mlp'"),
+    ("vae_mnist.py", "encoder.name=cnn", "cnn: needs images"),
+    ("vae_mnist.py", "encoder.name=down", "down: needs images"),
+    ("ddpm_mnist.py", "network.name=transformer", "it predicts tokens"),
+  ],
+)
+def test_networks_that_do_not_fit_are_refused(file, override, message):
+  points = ["data.name=toy", "model.head.name=gaussian"] if message.endswith("images") else []
+  with pytest.raises(core.UserError, match=message):
+    restored.assemble(config.from_file(str(FILE.parent / file), [f"model.{override}", *points])[0])

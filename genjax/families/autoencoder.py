@@ -126,6 +126,9 @@ class Autoencoder:
       raise core.unknown("loss", self.loss, LOSSES)
     if self.loss == "cross_entropy" and not self.spec.range:
       raise core.UserError("loss='cross_entropy' needs data in a range; use 'mse'")
+    if not hasattr(self.codec, "encode"):
+      raise core.UserError("codec: it has several codes; use it in a 'vqvae2'")
+    autoencoders.check_answer(self.codec, self.spec)
     several = isinstance(self.codec, autoencoders.Dense) and len(self.codec.widths) > 1
     if self.greedy and not several:
       raise core.UserError("greedy needs codec 'dense' with several widths; use greedy=0")

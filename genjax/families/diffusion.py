@@ -102,6 +102,7 @@ class Diffusion:
     normal, noisy = isinstance(self.source, sources.Normal), solvers.stochastic(self.sampler)
     bridge = getattr(self.process, "bridge", 0)
     return [
+      (hasattr(self.network, "step"), "network: it predicts tokens; use 'unet' or 'mlp'"),
       (out and not self.learn_variance,
        "network.out must be 0: a denoiser answers in the shape of the data"),
       (self.learn_variance and not isinstance(self.process, chains.Chain),

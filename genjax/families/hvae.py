@@ -9,8 +9,9 @@ to the finest; networks/ladder.py is both p(z_i | z_<i) and q(z_i | z_<i, x). In
                 w = p(x | z) prod_i p(z_i | z_<i) / q(z_i | z_<i, x),   z ~ q                   (2)
 
 with the KLs of (1) in closed form. The aims "elbo" and "importance" of vae_aims.py minimise minus
-one or the other; `free_bits` are those of a block. Logged is the KL of each block, "kl_00" being
-the coarsest. A code is all z, one after the other, each the mean of its q given the means before.
+one or the other; `free_bits` are those of a block. "elbo" logs the KL of each block, "kl_00"
+being the coarsest. A code is all z, one after the other, each the mean of its q given the means
+before.
 """
 
 import dataclasses

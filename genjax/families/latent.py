@@ -42,9 +42,9 @@ class Latent:
   def __post_init__(self):
     check(self.stage)
     integers = getattr(self.prior, "discrete", False)
-    if self.discrete and not integers:
+    if self.code_levels and not integers:
       raise core.UserError("prior: this stage's codes are integers; use 'autoregressive'")
-    if integers and not self.discrete:
+    if integers and not self.code_levels:
       raise core.UserError("prior: this stage's codes are real numbers, and it models integers")
     both = set(groups(self.stage)) & set(groups(self.prior))
     if both:
@@ -59,11 +59,6 @@ class Latent:
       return given
     check(built["stage"])
     return {**given, "spec": code_spec(built["stage"], given["spec"])}
-
-  @property
-  def discrete(self) -> bool:
-    """Whether codes are integers."""
-    return bool(self.code_levels)
 
   @property
   def code_levels(self) -> int:
@@ -114,14 +109,14 @@ class Latent:
   def encode(self, params, buffers, x, cond=None):
     """x [N, *event] -> z of (1)."""
     code = self.stage.encode(params, buffers, x, cond)
-    if self.discrete:
+    if self.code_levels:
       return code
     mean, std = moments(self.stage, buffers)
     return (code - mean) / std
 
   def decode(self, params, buffers, z, cond=None):
     """z of (1) -> [N, *event]."""
-    if not self.discrete:
+    if not self.code_levels:
       mean, std = moments(self.stage, buffers)
       z = mean + std * z
     return self.stage.decode(params, buffers, z, cond)
@@ -136,7 +131,9 @@ class Latent:
 
 
 def check(stage: Any) -> None:
-  """UserError unless the model encodes and decodes."""
+  """UserError unless the model encodes and decodes, and keeps the moments of its codes."""
+  if isinstance(stage, Latent):
+    raise core.UserError("stage: the codes of a 'latent' are its own stage's; use that")
   if not (hasattr(stage, "encode") and hasattr(stage, "decode")):
     raise core.UserError("stage: this model has no codes; use 'autoencoder', 'vae' or 'vqvae'")
 

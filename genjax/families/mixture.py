@@ -2,13 +2,15 @@
 
     p(x) = sum_k pi_k N(x; mu_k, S_k)                                                        (1)
     E    r_k(x) = pi_k N(x; mu_k, S_k) / p(x)                                                (2)
-         s = mean over the batch of (r_k, r_k x, r_k x x^T)                                  (3)
-         T <- (1 - rho) T + rho s,   rho = (1 + step)^(-power)                               (4)
-    M    pi_k = T0_k,  mu_k = T1_k / T0_k,  S_k = T2_k / T0_k - mu_k mu_k^T + floor I         (5)
+         s = mean over the batch of (r_k, r_k y, r_k y y^T),   y = x - c                     (3)
+         T <- (1 - rho) T + rho s,   rho = (2 + step)^(-power)                               (4)
+    M    pi_k = T0_k,  m_k = T1_k / T0_k,  mu_k = c + m_k,
+         S_k = T2_k / T0_k - m_k m_k^T + floor I                                             (5)
 
 power = 0 is plain EM on each batch, exact and monotone when the batch is the whole data set;
-0.5 < power <= 1 is the stepwise EM of Cappe & Moulines (2009), which converges on small batches.
-There is no objective: all work is in `refresh`, and the statistics T are free state in the buffers.
+0.5 < power <= 1 is the stepwise EM of Cappe & Moulines (2009), which converges on small batches,
+with the rho of Liang & Klein (2009). c, the mean of the first batch, keeps (5) from losing digits.
+There is no objective: all work is in `refresh`; T and c are free state in the buffers.
 """
 
 import dataclasses
@@ -39,10 +41,11 @@ class GaussianMixture:
     x = _flat(batch["x"])
     params = loaded["mixture"][0] if "mixture" in loaded else self._start(key, x)
     # T of a mixture is (5) read backwards, so that a loaded one goes on where it was.
-    weight, mu = jnp.exp(params["log_pi"]), params["mu"]
-    second = params["chol"] @ params["chol"].mT + mu[:, :, None] * mu[:, None]
-    total = (weight, weight[:, None] * mu, weight[:, None, None] * second)
-    return {"mixture": params}, {"statistics": total}
+    centre = jnp.mean(x, axis=0)
+    weight, m = jnp.exp(params["log_pi"]), params["mu"] - centre
+    second = params["chol"] @ params["chol"].mT + m[:, :, None] * m[:, None]
+    total = (weight, weight[:, None] * m, weight[:, None, None] * second)
+    return {"mixture": params}, {"statistics": total, "centre": centre}
 
   def _start(self, key, x):
     """Means by k-means++ seeding, every covariance that of the data."""
@@ -64,14 +67,17 @@ class GaussianMixture:
     joint = self._joint(params, x)  # [B, K]
     log_p = jax.nn.logsumexp(joint, 1)
     r = jnp.exp(joint - log_p[:, None])
-    new = jnp.mean(r, 0), r.T @ x / len(x), jnp.einsum("nk,nd,ne->kde", r, x, x) / len(x)
-    rho = (1.0 + step) ** -self.power
+    y = x - buffers["centre"]
+    mean = lambda *factors: jnp.einsum(*factors, precision="highest") / len(x)
+    new = mean("nk->k", r), mean("nk,nd->kd", r, y), mean("nk,nd,ne->kde", r, y, y)
+    rho = (2.0 + step) ** -self.power
     total = jax.tree.map(lambda t, s: (1 - rho) * t + rho * s, buffers["statistics"], new)
     weight = total[0] + 1e-8  # a component that has lost all examples stays finite
-    mu = total[1] / weight[:, None]
-    cov = total[2] / weight[:, None, None] - mu[:, :, None] * mu[:, None]
+    m = total[1] / weight[:, None]
+    cov = total[2] / weight[:, None, None] - m[:, :, None] * m[:, None]
     chol = jnp.linalg.cholesky(cov + self.floor * jnp.eye(x.shape[1]))
-    params = {**params, "mixture": {"log_pi": jnp.log(weight), "mu": mu, "chol": chol}}
+    new = {"log_pi": jnp.log(weight), "mu": buffers["centre"] + m, "chol": chol}
+    params = {**params, "mixture": new}
     return params, {**buffers, "statistics": total}, {"mixture/nats": -jnp.mean(log_p)}
 
   def _joint(self, params, x):

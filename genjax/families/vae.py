@@ -79,6 +79,8 @@ class VAE:
       raise core.unknown("known", self.known, HALVES)
     aim, plain = self.aim, type(self.latent) in (latents.Gaussian, latents.Laplace)
     for wrong, why in [
+      (not (hasattr(self.encoder, "out") and hasattr(self.decoder, "out")),
+       "encoder and decoder: this network cannot be asked for a number of answers; use 'mlp'"),
       (self.conditional and not self.spec.classes, "conditional=True needs data with labels"),
       (self.known and len(self.spec.shape) != 3, "known: halves are of pictures"),
       (isinstance(aim, vae_aims.TotalCorrelation | vae_aims.Factor) and not plain,

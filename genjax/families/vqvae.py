@@ -69,6 +69,7 @@ class VQVAE:
     own = type(type(self).codec)  # the default's
     if not isinstance(self.codec, own):
       raise core.UserError(f"codes are a grid; here use codec {own.__name__.lower()!r}")
+    autoencoders.check_answer(self.codec, self.spec)
     if self.codec.code != self.quantizer.width:
       raise core.UserError(
         f"codec.code={self.codec.code} must be the quantizer's width, {self.quantizer.width}"
@@ -151,6 +152,6 @@ def used(quantizer: Any, code: Chosen) -> core.Metrics:
 
 def usage(count: jax.Array) -> core.Metrics:
   """Of how often [K] codes are chosen: how many there seem to be, and the share in use."""
-  share = count / jnp.sum(count)
+  share = count / jnp.maximum(jnp.sum(count), 1e-12)  # with decay=1 none is ever counted
   entropy = -jnp.sum(share * jnp.log(jnp.maximum(share, 1e-12)))
   return {"perplexity": jnp.exp(entropy), "used": jnp.mean(share > RARE / len(share))}

@@ -127,6 +127,8 @@ class Convolutional(Codec):
     super().__post_init__()
     mlp.check_activation(self.activation)
     convolution.check_images("convolutional", self.spec)
+    if not self.widths:
+      raise core.UserError("convolutional: widths=() has no level")
     if self.spec and min(self.spec.shape[:2]) < 2 ** len(self.widths):
       raise core.UserError(
         f"convolutional: {self.spec.shape[:2]} cannot be halved {len(self.widths)} times"
@@ -190,7 +192,7 @@ class Recurrent(Codec):
   def decode(self, z: jax.Array, train: bool = False) -> jax.Array:
     height = self.spec.shape[0]
     h = self.writer(jnp.broadcast_to(z[:, None], (len(z), height, z.shape[-1])))
-    return self.row(h).reshape(len(z), *self.spec.shape)
+    return self.row(h).reshape(len(z), *self.spec.shape).astype(jnp.float32)
 
 
 class Spatial(Codec):
@@ -266,6 +268,10 @@ class Way(nn.Module):
   spec: core.DataSpec | None = None
   conditional = False
 
+  def __post_init__(self):
+    super().__post_init__()
+    convolution.check_images(type(self).__name__.lower(), self.spec)
+
   def codec(self, **kwargs) -> Spatial:
     own = dict(widths=self.widths, blocks=self.blocks, dtype=self.dtype, spec=self.spec)
     return Spatial(**own, **kwargs, name="spatial")
@@ -303,3 +309,9 @@ CODECS = {
   "recurrent": Recurrent,
   "spatial": Spatial,
 }
+
+
+def check_answer(codec: Any, spec: core.DataSpec) -> None:
+  """core.UserError unless what comes back has the data's channels."""
+  if getattr(codec, "answer", 0) not in (0, spec.shape[-1]):
+    raise core.UserError(f"codec.answer={codec.answer}: the data have {spec.shape[-1]}; use 0")

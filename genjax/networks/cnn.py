@@ -19,7 +19,7 @@ class CNN(nn.Module):
 
   widths: channels of the levels. groups: of the norms; divides all widths.
   out: number of answers. dropout: rate before the last layer, when training.
-  dtype: of the computation; parameters, norms and the result are float32.
+  dtype: of the computation; parameters, norms and the result are float32. spec: the images.
   """
 
   out: core.Size = 10
@@ -27,10 +27,12 @@ class CNN(nn.Module):
   groups: core.Size = 8
   dropout: core.Fraction = 0.0
   dtype: Any = jnp.float32
+  spec: core.DataSpec | None = None
   conditional = False
 
   def __post_init__(self):
     super().__post_init__()
+    convolution.check_images("cnn", self.spec)
     if any(width % self.groups for width in self.widths):
       raise core.UserError(f"cnn: groups={self.groups} must divide widths={self.widths}")
 

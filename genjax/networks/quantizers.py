@@ -54,7 +54,8 @@ class VQ:
       z = z - books[-1][_nearest(books[-1], z)]
     vectors = jnp.stack(books)
     ones = jnp.ones(vectors.shape[:2])
-    return {"vectors": vectors, "count": ones, "total": vectors, "chosen": 0 * ones}
+    count = self._fresh * ones
+    return {"vectors": vectors, "count": count, "total": self._fresh * vectors, "chosen": 0 * ones}
 
   def index(self, book: Codebook, z: jax.Array) -> jax.Array:
     """z [..., width] -> int32 [..., depth]."""
@@ -92,9 +93,14 @@ class VQ:
       books.append(jnp.where(dead[i][:, None], rest[pick], vectors))
       rest = rest - vectors[_nearest(vectors, rest)]
     vectors = jnp.stack(books)
-    count = jnp.where(dead, 1.0, book["count"])
-    total = jnp.where(dead[..., None], vectors, book["total"])
+    count = jnp.where(dead, self._fresh, book["count"])
+    total = jnp.where(dead[..., None], self._fresh * vectors, book["total"])
     return {**book, "vectors": vectors, "count": count, "total": total}, jnp.sum(dead) * 1.0
+
+  @property
+  def _fresh(self) -> float:
+    """The count of a code at first, above which it would be put elsewhere."""
+    return max(1.0, self.restart / self.decay) if self.decay else 1.0
 
   def _mix(self, old, new):
     return self.decay * old + (1 - self.decay) * new
@@ -117,8 +123,8 @@ class FSQ:
   restart = 0.0
 
   def __post_init__(self):
-    if not self.levels or min(self.levels) < 2:
-      raise core.UserError(f"quantizer.levels={self.levels}: each channel needs at least 2")
+    if not self.levels or not 3 <= min(self.levels) <= max(self.levels) <= 1000:
+      raise core.UserError(f"quantizer.levels={self.levels}: each channel needs 3 to 1000")
 
   @property
   def width(self) -> int:

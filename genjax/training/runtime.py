@@ -32,8 +32,8 @@ class Jit:
   def __call__(self, *args, **static):
     which = tuple(static.items())
     if which not in self.calls:
-      text = self.lower(*args, **static).as_text()
-      self.calls[which] = self._jit(compiler_options=options(text))
+      chosen = options(self.lower(*args, **static).as_text()) if known() else {}
+      self.calls[which] = self._jit(compiler_options=chosen)
     return self.calls[which](*args, **static)
 
 
@@ -41,8 +41,6 @@ def options(text: str) -> dict[str, str]:
   """For a program in StableHLO. The library's elementwise work gains a fifth where maps are large,
   and costs twice the time where they are small; and what LAPACK returns, matrices in column order,
   it refuses when it is run."""
-  if not known():
-    return {}
   elements = "stablehlo.convolution" in text and "lapack" not in text
   return {_FUSION: f"{_SUMS},{_ELEMENTS}" if elements else _SUMS}
 
