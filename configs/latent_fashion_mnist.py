@@ -7,7 +7,7 @@ python -m genjax.main --config=configs/latent_fashion_mnist.py:diffusion
 The first command trains the autoencoder. The density is a mixture of 64 Gaussians, or a diffusion.
 
 Seed 0, 55,000 training pictures, 1,000 samples, Fréchet distance (real pictures .55) and legible
-ones (72.8 %): mixture 1.31 and 61.2 %, 34 s of training on 2 cores of an Intel Xeon (6 steps/s);
+ones (72.8 %): mixture 1.31 and 64.2 %, 40 s of training on 2 cores of an Intel Xeon (5.5 steps/s);
 diffusion 1.29 and 62.4 %, 3 min 44 s (46 steps/s).
 """
 
