@@ -99,7 +99,7 @@ class VQ:
 
   @property
   def _fresh(self) -> float:
-    """The count of a code at first, above which it would be put elsewhere."""
+    """The count of a code at first, with which it stays where it is for a step at least."""
     return max(1.0, self.restart / self.decay) if self.decay else 1.0
 
   def _mix(self, old, new):
