@@ -201,8 +201,8 @@ def changed(old, new):
 
 def test_one_trace_per_combination_of_due_objectives(member):
   combinations = {step_lib.due_at(member.model, k) for k in range(4)}
-  traces = [call._cache_size() for call in member.step.calls.values()]
-  assert sum(traces) == len(combinations)
+  traces = {call._cache_size() for call in member.step.calls.values()}
+  assert traces == {len(combinations)}  # jits of one function and equal options share their cache
 
 
 def test_objectives_name_groups(member):
