@@ -4,9 +4,9 @@ python -m genjax.main --config=configs/vae_mnist.py
 python -m genjax.main --config=configs/vae_mnist.py:completion
 
 Seed 0, 4,000 training digits binarized anew each epoch, 500 test digits (5,000 of the 70,000 come
-with a dependency): ELBO -106.7 ± 1.2 nats, importance bound -99.6 ± 1.1 with 200 samples and -98.5
-± 1.1 with 5,000 (--mode=evaluate --config.model.importance=5000), 37 of 40 latents in use; 65 s of
-training on 2 cores of an Intel Xeon (80 steps/s). The marks for all 60,000 digits, an ELBO of -104
+with a dependency): ELBO -106.8 ± 1.2 nats, importance bound -99.6 ± 1.1 with 200 samples and -98.5
+± 1.1 with 5,000 (--mode=evaluate --config.model.importance=5000), 37 of 40 latents in use; 31 s of
+training on 2 cores of an Intel Xeon (181 steps/s). The marks for all 60,000 digits, an ELBO of -104
 after ten epochs (flax's example) and about -89.8 by 200 samples on static digits (this network),
 are not run here.
 
