@@ -11,6 +11,7 @@ def get_config():
     dict(
       model=dict(),
       data=dict(),
+      task=dict(name="none"),
       optim=dict(),
       ema=dict(),
       eval_ema="",

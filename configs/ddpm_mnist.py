@@ -26,13 +26,13 @@ def get_config(arg=""):
       attention=(False, True),
       head_dim=16,
       patch=2,  # the network runs at half resolution: four times cheaper
-      conditional=True,
+      conditions=("label",),
     ),
     process=dict(name="ddpm", noise=dict(name="cosine"), steps=1000),
     sampler=dict(name="unipc", steps=10),
     guidance=dict(name="classifier_free", scale=1.5),
     prediction="v",
-    label_dropout=0.2,
+    hide=0.2,
     stratified=True,
   )
   schedule = dict(name="warmup_cosine", warmup=100)
@@ -67,7 +67,7 @@ def full(config):
     head_dim=256,
     groups=32,
     dropout=0.1,
-    conditional=True,
+    conditions=("label",),
   )
   config.model.sampler = dict(name="ancestral", steps=1000)
   config.model.prediction = "eps"

@@ -83,14 +83,15 @@ def vamp(config):
 
 def conditional(config):
   """Both networks are told the digit."""
-  config.model.encoder.conditional = True
-  config.model.decoder.conditional = True
+  config.model.encoder.conditions = ("label",)
+  config.model.decoder.conditions = ("label",)
   return config
 
 
 def completion(config):
   """The right half of a digit, given the left one."""
-  config.model.known = "left"
+  config.task = dict(name="half", side="left")
+  config.model.decoder.conditions = ("known:values",)  # the same half of all digits
   config.metrics = ("likelihood",)
   return config
 

@@ -13,10 +13,10 @@ from configs import ddpm_mnist
 def get_config(arg=""):
   config = ddpm_mnist.get_config(arg)
   config.model.name = "vdm"
-  config.model.network.update(dict(conditional=False, fourier=(7, 8), dropout=0.1))
+  config.model.network.update(dict(conditions=(), fourier=(7, 8), dropout=0.1))
   config.model.process = dict(name="learned")
   config.model.guidance = dict(name="none")
-  config.model.label_dropout = 0.0
+  config.model.hide = 0.0
   config.model.sampler = dict(name="ancestral", steps=5 if arg == "smoke" else 250)
   schedule = dict(name="constant")
   config.optim.ends = dict(name="adam", lr=1e-2, schedule=schedule)

@@ -4,9 +4,9 @@
     then defaults   every field of every class is written in, so that config.json is whole
     then the rest   --config.a.b.c=v, each parsed by the type of the value it replaces
 
-A nested model may be "runs/NAME": the one in that run's config.json. What does not fit (an unknown
-key, a wrong type, a number out of bounds) is a UserError that names the key, what was expected and
-the nearest right spelling.
+A nested model may be "runs/NAME": the one in that run's config.json. Words of earlier versions are
+understood (renamed.py). What does not fit (an unknown key, a wrong type, a number out of bounds) is
+a UserError that names the key, what was expected and the nearest right spelling.
 """
 
 import dataclasses
@@ -26,7 +26,8 @@ import absl.flags
 import ml_collections
 from ml_collections import config_flags
 
-from genjax import core, registry
+from genjax import core, registry, renamed
+from genjax.data import tasks
 from genjax.training import averages
 
 Config = dict[str, Any]
@@ -36,7 +37,7 @@ Config = dict[str, Any]
 class Experiment:
   """The top level of every configuration; configs/base.py holds the values most of them share.
 
-  model, data: specs. optim: {group: optimizer spec}, one for each trained group.
+  model, data: specs. task: the spec of what adds fields to the data, see data/tasks.py. optim: {group: optimizer spec}, one for each trained group.
   ema: {average: fields of Average}; eval_ema: the one that samples and metrics use, "" for none,
   "@WIDTH", of a finished run, for the one of that width that its "power" averages span.
   load: {group: "runs/NAME:group" or "runs/NAME:group@raw"} from finished runs, before init.
@@ -47,9 +48,9 @@ class Experiment:
   pictures. metrics: named in evaluation/metrics.py; num: samples that they look at.
   """
 
-  model: Any
-  data: Any
-  optim: dict[str, Any]
+  model: core.Model
+  data: core.Data
+  optim: dict[str, core.Optimizer]
   ema: dict[str, averages.Average]
   eval_ema: str
   load: dict[str, str]
@@ -68,6 +69,7 @@ class Experiment:
   samples: core.Size
   metrics: tuple[str, ...]
   num: core.Size
+  task: core.Task = tasks.Nothing()
 
   def __post_init__(self):
     if self.dtype not in ("float32", "bfloat16"):
@@ -126,6 +128,7 @@ def workdir(path: str, overrides: Sequence[str]) -> pathlib.Path:
 def override(config: Config, overrides: Sequence[str]) -> tuple[Config, Config]:
   """Names, then defaults, then the rest: see the module docstring."""
   pairs = [text.split("=", 1) if "=" in text else [text, "true"] for text in overrides]
+  pairs = [renamed.override(config, key, value) for key, value in pairs]
   for key, value in pairs:
     if key.startswith("load.") and key.count(".") == 1:
       config.setdefault("load", {})[key.removeprefix("load.")] = value
@@ -133,7 +136,7 @@ def override(config: Config, overrides: Sequence[str]) -> tuple[Config, Config]:
       config.setdefault("ema", {}).setdefault(key.split(".")[1], {})
     if key.endswith(".name"):
       _rename(config, key, value)
-  config = complete(config)
+  config = complete(renamed.whole(config))
   flat = core.flatten(config)
   for key, _ in pairs:
     if key not in flat:
@@ -194,17 +197,17 @@ def of_run(where: str) -> Config:
   return from_run(workdir)[0]
 
 
-def _complete_spec(field: str, spec: Any, path: str) -> Config:
-  if isinstance(spec, str) and registry.TABLES[field] is registry.MODELS:
+def _complete_spec(table: str, spec: Any, path: str) -> Config:
+  if isinstance(spec, str) and table == "model":
     spec = of_run(spec)["model"]
   if not isinstance(spec, Mapping):
     raise core.UserError(f"{path}={spec!r}, expected a dict with a 'name'")
   if "name" not in spec:
     raise core.UserError(
-      f"{path} has no 'name'; expected one of {', '.join(registry.TABLES[field])}"
+      f"{path} has no 'name'; expected one of {', '.join(registry.TABLES[table])}"
     )
   try:
-    cls = registry.lookup(field, spec["name"])
+    cls = registry.lookup(table, spec["name"])
   except core.UserError as e:
     raise core.UserError(f"{path}.name: {e}") from None
   rest = {key: value for key, value in spec.items() if key != "name"}
@@ -227,19 +230,19 @@ def _complete_fields(cls: type, values: Any, path: str) -> Config:
     where = f"{path}.{key}".lstrip(".")
     if key not in values and field.default is dataclasses.MISSING:
       raise core.UserError(f"{where} is missing from the configuration")
-    value = values[key] if key in values else registry.plain(key, field.default)
-    whole[key] = _complete_value(key, hints[key], value, where)
+    value = values[key] if key in values else registry.plain(hints[key], field.default)
+    whole[key] = _complete_value(hints[key], value, where)
   return whole
 
 
-def _complete_value(key: str, hint: Any, value: Any, path: str) -> Any:
+def _complete_value(hint: Any, value: Any, path: str) -> Any:
   args = get_args(hint)
   if get_origin(hint) is dict:
     if not isinstance(value, Mapping):
       raise core.UserError(f"{path}={value!r}, expected a dict")
-    return {k: _complete_value(key, args[1], v, f"{path}.{k}") for k, v in value.items()}
-  if key in registry.TABLES and hint is Any:
-    return _complete_spec(key, value, path)
+    return {k: _complete_value(args[1], v, f"{path}.{k}") for k, v in value.items()}
+  if table := registry.table_of(hint):
+    return _complete_spec(table, value, path)
   if dataclasses.is_dataclass(hint):
     return _complete_fields(hint, value, path)
   return conform(value, hint, path)

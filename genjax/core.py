@@ -1,24 +1,29 @@
 """What every family offers, and all that training, sampling and measuring know of one.
 
 A generative model is named parameter groups plus an ordered list of objectives. A group is trained
-if and only if a due objective names it; otherwise it is frozen. A VAE has one group and one
-objective; a GAN two and two; consistency distillation three groups (student, target, teacher) and
-one objective; expectation maximisation has none at all and works in `refresh`.
+if and only if a due objective names it; otherwise it is frozen. A VAE has one objective for its two
+groups, a GAN two groups with an objective each; consistency distillation has three groups (student,
+target, teacher) and one objective; expectation maximisation has none at all and works in `refresh`.
 
     Params     dict group -> pytree of arrays, what optimizers move.
     Buffers    dict; buffers[g] of a group g holds its flax collections (batch statistics, codebook)
                and is saved and loaded with it; any other name is free state (chains, replay).
-    Batch      dict with "x" [B, *event] and, where present, "label" [B], "length", ...
+    Batch      dict of named fields, each [B, *shape] or a `Partial` of such: "x", which is what is
+               made, and whatever the data or the task tells beside it ("label", "image", "text").
 
-Abilities are optional methods. A family has one or not; nothing asks for what is not there:
+A model names the fields that it is told in `conditions`; `given(model, batch)` picks them out, and
+cond below is such a dict. Abilities are optional methods. A family has one or not; nothing asks for
+what is not there:
 
     sample(params, buffers, keys, cond) -> [N, *event]    sample i depends on keys[i], cond[i] alone
     trajectory(params, buffers, keys, cond, frames) -> [frames, N, *event]
-    likelihoods: dict name -> Likelihood                      see there
-    encode(params, buffers, x, cond), decode(params, buffers, z, cond), reconstruct(.., x, cond)
-    infill(x, mask), score, energy, classify
-    conditions: tuple of the names of the entries of cond     () if there are none; "label" [N], or
-                                                              "known" [N, *event], to be completed
+    likelihoods: dict name -> Likelihood
+    encode(params, buffers, x, cond) -> z
+    decode(params, buffers, z, cond) -> [N, *event]
+    reconstruct(params, buffers, x, cond) -> [N, *event]
+    energy(params, buffers, batch) -> [B] nats
+    classify(params, buffers, x) -> [N, classes] log-probabilities
+    conditions: tuple of names of fields, () if there are none
 """
 
 import dataclasses
@@ -28,10 +33,11 @@ from typing import Annotated, Any, NamedTuple, Protocol
 
 import flax.linen as nn
 import jax
+import jax.numpy as jnp
 
 Params = dict[str, Any]
 Buffers = dict[str, Any]
-Batch = dict[str, jax.Array]
+Batch = dict[str, Any]
 Metrics = dict[str, jax.Array]
 LossFn = Callable[..., tuple[jax.Array, tuple[Buffers, Metrics]]]
 
@@ -46,11 +52,6 @@ def unknown(what: str, name: str, choices: Iterable[str]) -> UserError:
   near = difflib.get_close_matches(str(name), choices, n=1, cutoff=0.6)
   hint = f"did you mean {near[0]!r}?" if near else f"expected one of: {', '.join(choices)}"
   return UserError(f"unknown {what} {name!r}; {hint}")
-
-
-def given(model: Any, batch: Batch) -> Batch:
-  """cond as a batch has it: what is known of an example is the example itself."""
-  return {name: batch["x" if name == "known" else name] for name in model.conditions}
 
 
 def flatten(nested: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
@@ -72,6 +73,40 @@ class Bounds(NamedTuple):
   open: bool = False
 
 
+class Slot(NamedTuple):
+  """Marks a configuration field that holds a spec, and says in which table its name is found.
+
+  A new role for what a table has, such as a second network, is a field of the type below.
+  """
+
+  table: str
+
+
+Network = Annotated[Any, Slot("network")]
+Process = Annotated[Any, Slot("process")]
+NoiseSchedule = Annotated[Any, Slot("noise")]
+Model = Annotated[Any, Slot("model")]
+Latent = Annotated[Any, Slot("latent")]
+Head = Annotated[Any, Slot("head")]
+Aim = Annotated[Any, Slot("aim")]
+Codec = Annotated[Any, Slot("codec")]
+Ladder = Annotated[Any, Slot("ladder")]
+Quantizer = Annotated[Any, Slot("quantizer")]
+Corruption = Annotated[Any, Slot("corruption")]
+Code = Annotated[Any, Slot("code")]
+Penalty = Annotated[Any, Slot("penalty")]
+Weighting = Annotated[Any, Slot("weighting")]
+Times = Annotated[Any, Slot("times")]
+Coupling = Annotated[Any, Slot("coupling")]
+NoiseSource = Annotated[Any, Slot("source")]
+Sampler = Annotated[Any, Slot("sampler")]
+Grid = Annotated[Any, Slot("grid")]
+Guidance = Annotated[Any, Slot("guidance")]
+Schedule = Annotated[Any, Slot("schedule")]
+Data = Annotated[Any, Slot("data")]
+Task = Annotated[Any, Slot("task")]
+Optimizer = Annotated[Any, Slot("optim")]
+
 Size = Annotated[int, Bounds(1)]  # of what must exist: width, batch, steps
 Count = Annotated[int, Bounds(0)]  # of what may be absent: warm-up steps, a cadence (0: never)
 Seed = Annotated[int, Bounds(0, 2**32 - 1)]  # jax.random.key keeps 32 bits
@@ -81,23 +116,34 @@ Fraction = Annotated[float, Bounds(0, 1)]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class DataSpec:
-  """What the data tells models, writers and units.
+class Field:
+  """What one array of every example is, as models see it.
 
-  shape: of one example "x", without the batch: (H, W, C) for images, (D,) for points.
-  dtype: of "x" as models see it ("float32"; "int32" for tokens).
-  range: (low, high) that x lies in, None if unbounded.
-  levels: number of grey levels (256, 17, 2), None for continuous data.
-  classes: number of values of "label", 0 if there is none.
-  kind: "image", "points", "binary" or "tokens"; it selects writers and units.
+  shape: of one example, without the batch: (H, W, C) for images, (D,) for points, (L,) for text.
+  dtype: "float32", or "int32" for labels, words and other integers.
+  range: (low, high) that real numbers lie in, None if unbounded.
+  levels: number of grey levels (256, 17, 2) or of integers, None for continuous data. An integer
+    field that can be absent has `levels` itself as the value that means "none".
+  kind: "image", "points", "binary", "tokens", "text" or "label"; it selects how a person gives one
+    and how one is drawn.
+  names: what the integers are called, such as the words of a text.
+  about: what a likelihood given this field calls it; the field's own name if "".
+  paired: whether it belongs to the x of its example, or is drawn on its own.
   """
 
   shape: tuple[int, ...]
   dtype: str = "float32"
   range: tuple[float, float] | None = None
   levels: int | None = None
-  classes: int = 0
   kind: str = "points"
+  names: tuple[str, ...] = ()
+  about: str = ""
+  paired: bool = True
+
+  @property
+  def integer(self) -> bool:
+    """Whether its values are integers."""
+    return self.dtype.startswith("int")
 
   @property
   def level_width(self) -> float:
@@ -105,12 +151,80 @@ class DataSpec:
     return (self.range[1] - self.range[0]) / (self.levels - 1)
 
 
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class DataSpec(Field):
+  """What the data tell models, writers and units: the field "x", and those that stand beside it.
+
+  classes: number of values of "label", 0 if there is none.
+  others: (name, Field) of the fields beside x and label, see `beside`.
+  """
+
+  classes: int = 0
+  others: tuple[tuple[str, Field], ...] = ()
+
+  @property
+  def fields(self) -> dict[str, Field]:
+    """The fields beside x by their names."""
+    label = Field(shape=(), dtype="int32", levels=self.classes, kind="label")
+    return {**({"label": label} if self.classes else {}), **dict(self.others)}
+
+  def beside(self, **fields: Field) -> "DataSpec":
+    """The same x with more fields beside it; one of the same name is replaced."""
+    others = {**dict(self.others), **fields}
+    return dataclasses.replace(self, others=tuple(others.items()))
+
+  def suffix(self, conditions: Iterable[str]) -> str:
+    """What the name of a likelihood given these fields ends in: "-given-label"."""
+    return "".join(f"-given-{self.fields[name].about or name}" for name in conditions)
+
+
+class Partial(NamedTuple):
+  """A real field of which some, or all, may be missing.
+
+  value: [B, *shape], 0 where it is missing. there: [B, *shape[:-1], 1], 1 where it is known, else 0.
+  """
+
+  value: jax.Array
+  there: jax.Array
+
+
+def partial(a: Any) -> Partial:
+  """A real field [B, *shape], all of it known unless it says otherwise."""
+  return a if isinstance(a, Partial) else Partial(a, jnp.ones((*a.shape[:-1], 1), jnp.float32))
+
+
+def given(model: Any, batch: Batch) -> Batch:
+  """The fields of a batch that the model is told."""
+  return {name: batch[name] for name in model.conditions}
+
+
+def null(field: Field, batch: int) -> Any:
+  """What stands for the absence of a field in each of `batch` examples."""
+  if field.integer:
+    return jnp.full((batch, *field.shape), field.levels, jnp.int32)
+  return Partial(jnp.zeros((batch, *field.shape)), jnp.zeros((batch, *field.shape[:-1], 1)))
+
+
+def hidden(cond: Batch, spec: DataSpec, where: jax.Array) -> Batch:
+  """The conditions, null for the examples `where` [B] says so: integers become `levels`, real
+  fields become `Partial`s of which nothing is there."""
+  return {name: _hidden(a, spec.fields[name], where) for name, a in cond.items()}
+
+
+def _hidden(a, field, where):
+  if field.integer:
+    return jnp.where(expand(where, a), field.levels, a)
+  seen = lambda part: jnp.where(expand(where, part), 0.0, part)
+  return Partial(*map(seen, partial(a)))
+
+
 class Objective(NamedTuple):
   """`loss` is descended by the groups it `trains`, on the steps when it is `due`.
 
   name: unique, prefixes its metrics; two objectives may train one group.
   loss: (params, buffers, batch, key, step) -> (scalar, (buffers, metrics)).
-  due: host-side function of the step, static under jit: `always`, `every(n)` or `between(a, b)`.
+  due: host-side function of the step, static under jit: `every(n)` or `between(a, b)`; at every step
+    if not said.
   """
 
   name: str
@@ -140,13 +254,14 @@ class Likelihood(NamedTuple):
   kind: one of KINDS; numbers of different kind or measure never stand in one column.
   log_prob: (params, buffers, batch, key) -> [B] nats per example.
   parts: of the same arguments, {name: [B]} whose sum is log_prob, where it has such terms.
-  share: of the dimensions of x that it is of, the others being given.
+  free: batch -> [B], the share of the dimensions of x that it is a probability of, where the others
+    are given; None if it is of all of x.
   """
 
   kind: str
   log_prob: Callable[..., jax.Array]
   parts: Callable[..., dict[str, jax.Array]] | None = None
-  share: float = 1.0
+  free: Callable[[Batch], jax.Array] | None = None
 
 
 class GenerativeModel(Protocol):

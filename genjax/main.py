@@ -4,6 +4,8 @@
     python -m genjax.main --config=configs/ddpm_mnist.py              trains, or goes on training
     python -m genjax.main --config=FILE.py:ARG --config.steps=100     a variant, with other values
     python -m genjax.main --mode=sample --workdir=runs/ddpm_mnist     looks at a finished run
+    python -m genjax.main --mode=sample --workdir=DIR --label=7       what it is told, by its name:
+                                  --image=FILE --mask=FILE --text="two words"
 
 Mistakes give one line and exit code 2, divergence 3, an interrupt 75.
 """
@@ -35,10 +37,24 @@ def listing() -> str:
   return "\n".join(["python -m genjax.main --config=FILE, where FILE is one of", *rows])
 
 
+def split(arguments: list[str]) -> tuple[list[str], list[str], list[tuple[str, str]]]:
+  """(flags of this file, "key=value" of the configuration, (name, value) of what is told)."""
+  own, overrides, said = [], [], []
+  sampling = "--mode=sample" in arguments
+  for argument in arguments:
+    name, equals, value = argument.removeprefix("--").partition("=")
+    if name.startswith("config."):
+      overrides.append(argument.removeprefix("--config."))
+    elif sampling and argument.startswith("--") and equals and name not in FLAGS:
+      said.append((name, value))
+    else:
+      own.append(argument)
+  return own, overrides, said
+
+
 def main(argv: list[str]) -> int:
-  """Parses the command line and calls one function of run.py; returns the exit code."""
-  own = [arg for arg in argv[1:] if not arg.startswith("--config.")]
-  overrides = [arg.removeprefix("--config.") for arg in argv[1:] if arg.startswith("--config.")]
+  """Parses the command line and calls one function of modes/; returns the exit code."""
+  own, overrides, said = split(argv[1:])
   try:
     stray = FLAGS([argv[0], *own])[1:]
   except flags.Error as e:
@@ -52,17 +68,18 @@ def main(argv: list[str]) -> int:
     print(listing())
     return 0
   # Here, because they import jax: the list and --help answer at once.
-  from genjax import core, run
+  from genjax import core
+  from genjax.modes import dispatch, train
   from genjax.training import loop
 
   try:
-    return run.run_mode(FLAGS, overrides, argv) or 0
+    return dispatch.run_mode(FLAGS, overrides, said, argv) or 0
   except core.UserError as e:
     return _fail(str(e))
   except loop.Diverged as e:
     return _fail(str(e), 3)
   except KeyboardInterrupt:
-    return _fail("interrupted; the same command goes on", run.INTERRUPTED)
+    return _fail("interrupted; the same command goes on", train.INTERRUPTED)
 
 
 def _fail(message: str, code: int = 2) -> int:

@@ -1,10 +1,11 @@
-"""Literal tables name -> class, and `build`: the only module that knows every class.
+"""Every table name -> class, and `build`: the only module that knows every class.
 
-A spec is plain data: dict(name="unet", channels=(32, 64)). The field it stands in says which table
-its name is looked up in, its other keys are the fields of that class, and nested specs are built in
-the same way. Classes declare what only the run knows and the registry passes it in:
+A spec is plain data: dict(name="unet", channels=(32, 64)). The field it stands in says in which
+table its name is looked up (`core.Slot`), its other keys are the fields of that class, and nested
+specs are built in the same way. The tables lie with their packages, in a table.py each. Classes
+declare what only the run knows and the registry passes it in:
 
-    spec: core.DataSpec      what the data looks like
+    spec: core.DataSpec      what the data look like
     total_steps: int         how many steps the run trains
     dtype: str               the compute dtype of networks, "float32" or "bfloat16"
 
@@ -13,165 +14,37 @@ A class may tell what is nested in it something else, by `given(field, fields be
 
 import dataclasses
 from collections.abc import Mapping
-from typing import Any, get_type_hints
+from typing import Any, get_args, get_type_hints
 
 from genjax import core
-from genjax.data import bars, digits, fake, folder, mnist, prepared, toys
-from genjax.distributions import heads, latents, sources
-from genjax.families import (
-  autoencoder,
-  autoregressive,
-  classifier,
-  dequantized,
-  diffusion,
-  gan,
-  hvae,
-  latent,
-  mixture,
-  rbm,
-  vae,
-  vae_aims,
-  vdm,
-  vqvae,
-  vqvae2,
-)
-from genjax.networks import (
-  autoencoders,
-  cnn,
-  codes,
-  ladder,
-  mlp,
-  pyramid,
-  quantizers,
-  transformer,
-  unet,
-)
-from genjax.processes import (
-  chains,
-  continuous,
-  corruptions,
-  couplings,
-  learned,
-  schedules,
-  times,
-  weightings,
-)
-from genjax.samplers import (
-  adams,
-  adaptive,
-  grids,
-  guidance,
-  langevin,
-  multistep,
-  singlestep,
-  solvers,
-)
+from genjax.data import table as data
+from genjax.distributions import table as distributions
+from genjax.families import table as families
+from genjax.networks import table as networks
+from genjax.processes import table as processes
+from genjax.samplers import table as samplers
 from genjax.training import optimizers
 
-MODELS = {
-  "diffusion": diffusion.Diffusion,
-  "vdm": vdm.VDM,
-  "dequantized": dequantized.Dequantized,
-  "wgan_gp": gan.WGANGP,
-  "gaussian_mixture": mixture.GaussianMixture,
-  "rbm": rbm.RBM,
-  "classifier": classifier.Classifier,
-  "autoencoder": autoencoder.Autoencoder,
-  "vae": vae.VAE,
-  "hvae": hvae.HVAE,
-  "latent": latent.Latent,
-  "vqvae": vqvae.VQVAE,
-  "vqvae2": vqvae2.VQVAE2,
-  "autoregressive": autoregressive.Autoregressive,
-}
-NETWORKS = {
-  "mlp": mlp.MLP,
-  "cnn": cnn.CNN,
-  "deconv": cnn.Deconv,
-  "down": autoencoders.Down,
-  "up": autoencoders.Up,
-  "unet": unet.UNet,
-  "transformer": transformer.Transformer,
-}
-SOURCES = {
-  "mnist": mnist.Mnist,
-  "fashion_mnist": mnist.FashionMnist,
-  "digits": digits.Digits,
-  "toy": toys.Toy,
-  "bars": bars.Bars,
-  "image_folder": folder.ImageFolder,
-  "tfds": prepared.Prepared,
-  "fake": fake.Fake,
-}
-SOLVERS = {
-  "ancestral": solvers.Ancestral,
-  "ddim": solvers.DDIM,
-  "euler": singlestep.Euler,
-  "euler_maruyama": singlestep.EulerMaruyama,
-  "heun": singlestep.Heun,
-  "dpm++": multistep.DPMSolver,
-  "dpm++2s": singlestep.Midpoint,
-  "unipc": multistep.UniPC,
-  "lms": adams.LMS,
-  "deis": adams.DEIS,
-  "pndm": adams.PNDM,
-  "adaptive": adaptive.Adaptive,
-  "predictor_corrector": langevin.PredictorCorrector,
-  "annealed_langevin": langevin.AnnealedLangevin,
-}
-PROCESSES = {
-  "ddpm": chains.DDPM,
-  "ncsn": chains.NCSN,
-  "vp": continuous.VP,
-  "sub_vp": continuous.SubVP,
-  "ve": continuous.VE,
-  "edm": continuous.EDM,
-  "cond_ot": continuous.CondOT,
-  "cosine": continuous.Cosine,
-  "polynomial": continuous.Polynomial,
-  "learned": learned.Learned,
-}
 TABLES = {
-  "model": MODELS,
-  "data": SOURCES,
-  "network": NETWORKS,
-  "generator": NETWORKS,
-  "critic": NETWORKS,
-  "dequantizer": NETWORKS,
-  "process": PROCESSES,
-  "noise": schedules.SCHEDULES,
-  "stage": MODELS,
-  "prior": MODELS,
-  "encoder": NETWORKS,
-  "decoder": NETWORKS,
-  "latent": latents.LATENTS,
-  "head": heads.HEADS,
-  "aim": vae_aims.AIMS,
-  "codec": {**autoencoders.CODECS, "pyramid": pyramid.Pyramid},
-  "ladder": ladder.LADDERS,
-  "quantizer": quantizers.QUANTIZERS,
-  "corruption": corruptions.CORRUPTIONS,
-  "code": codes.CODES,
-  "penalty": autoencoder.PENALTIES,
-  "weighting": weightings.WEIGHTINGS,
-  "times": times.TIMES,
-  "coupling": couplings.COUPLINGS,
-  "source": sources.SOURCES,
-  "sampler": SOLVERS,
-  "grid": grids.GRIDS,
-  "guidance": guidance.GUIDANCE,
+  **data.TABLES,
+  **families.TABLES,
+  **networks.TABLES,
+  **processes.TABLES,
+  **samplers.TABLES,
+  **distributions.TABLES,
   "optim": optimizers.OPTIMIZERS,
   "schedule": optimizers.SCHEDULES,
 }
+MODELS = families.MODELS
 GIVEN = ("spec", "total_steps", "dtype")
 LINEN = ("parent", "name")  # fields of every flax module that are not its own
 
 
-def lookup(field: str, name: str) -> type:
-  """The class called `name` where `field` is configured. UserError with the nearest spelling."""
-  if name not in TABLES[field]:
-    raise core.unknown(field, name, TABLES[field])
-  return TABLES[field][name]
+def lookup(table: str, name: str) -> type:
+  """The class called `name` in a table. UserError with the nearest spelling."""
+  if name not in TABLES[table]:
+    raise core.unknown(table, name, TABLES[table])
+  return TABLES[table][name]
 
 
 def fields(cls: type) -> dict[str, dataclasses.Field]:
@@ -181,22 +54,30 @@ def fields(cls: type) -> dict[str, dataclasses.Field]:
 
 
 def hints(cls: type) -> dict[str, Any]:
-  """The annotations of a class, with their bounds."""
+  """The annotations of a class, with their bounds and slots."""
   return get_type_hints(cls, include_extras=True)
 
 
-def build(field: str, spec: Mapping[str, Any], given: Mapping[str, Any], path: str = "") -> Any:
+def table_of(hint: Any) -> str | None:
+  """The table that a field of this annotation holds a spec of; None if it holds a plain value."""
+  marks = [arg for arg in get_args(hint) if isinstance(arg, core.Slot)]
+  return marks[0].table if marks else None
+
+
+def build(table: str, spec: Mapping[str, Any], given: Mapping[str, Any], path: str = "") -> Any:
   """The object that a spec describes, with everything nested in it.
 
   given: values for the names in GIVEN; a class gets those it declares.
   Raises UserError, prefixed with the spec's path, where a class refuses its values.
   """
-  path = path or field
-  cls = lookup(field, spec["name"])
+  path = path or table
+  cls = lookup(table, spec["name"])
   nested = getattr(cls, "given", lambda key, own, given: given)
-  place, own = {key: i for i, key in enumerate(fields(cls))}, {}
+  place, tables, own = {key: i for i, key in enumerate(fields(cls))}, hints(cls), {}
   for key in sorted(spec.keys() - {"name"}, key=lambda key: place.get(key, -1)):
-    own[key] = _build_value(key, spec[key], nested(key, own, given), path)
+    own[key], inner = spec[key], table_of(tables.get(key))
+    if inner and isinstance(own[key], Mapping):
+      own[key] = build(inner, own[key], nested(key, own, given), f"{path}.{key}")
   declared = {f.name for f in dataclasses.fields(cls)}
   own |= {key: value for key, value in given.items() if key in declared}
   try:
@@ -205,20 +86,16 @@ def build(field: str, spec: Mapping[str, Any], given: Mapping[str, Any], path: s
     raise core.UserError(f"{path}: {e}") from None
 
 
-def _build_value(key, value, given, path):
-  if key in TABLES and isinstance(value, Mapping):
-    return build(key, value, given, f"{path}.{key}")
-  return value
-
-
-def describe(field: str, obj: Any) -> dict[str, Any]:
+def describe(table: str, obj: Any) -> dict[str, Any]:
   """The spec of an object: the inverse of `build`, used to write a class's defaults out."""
-  name = next(name for name, cls in TABLES[field].items() if cls is type(obj))
-  return {"name": name} | {key: plain(key, getattr(obj, key)) for key in fields(type(obj))}
+  name = next(name for name, cls in TABLES[table].items() if cls is type(obj))
+  tables = hints(type(obj))
+  return {"name": name} | {key: plain(tables[key], getattr(obj, key)) for key in fields(type(obj))}
 
 
-def plain(key: str, value: Any) -> Any:
+def plain(hint: Any, value: Any) -> Any:
   """A field's value as plain data: an object of a table becomes its spec."""
-  if key in TABLES and type(value) in TABLES[key].values():
-    return describe(key, value)
+  table = table_of(hint)
+  if table and type(value) in TABLES[table].values():
+    return describe(table, value)
   return value

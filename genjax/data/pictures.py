@@ -46,6 +46,19 @@ def decode(file: str | os.PathLike | BinaryIO, channels: int, size: int = 0) -> 
   return x[..., None] if channels == 1 else x
 
 
+def opaque_where(file: str | os.PathLike | BinaryIO) -> np.ndarray:
+  """Where a picture is not wholly transparent, bool [H, W]. Raises as `decode`."""
+  with peek(file) as image:
+    try:
+      image.load()
+    except Exception as error:  # a decoder of damaged data raises whatever it trips over
+      raise ValueError(f"damaged: {error}") from error
+    image = upright(image)
+    if "transparency" in image.info or image.mode in ("LA", "PA", "RGBA", "La", "RGBa"):
+      return np.asarray(image.convert("RGBA"))[..., 3] > 0
+    return np.ones((image.height, image.width), bool)
+
+
 def upright(image: PIL.Image.Image) -> PIL.Image.Image:
   """Turned as its metadata asks; damaged metadata ask for nothing."""
   with contextlib.suppress(Exception):

@@ -6,6 +6,7 @@ is a dict of columns:
 
     "x"      pictures, uint8 grey levels 0..levels-1 [N, H, W, C], or points, float32 [N, D]
     "label"  int32 [N], where there are classes
+    NAME     whatever else stands beside x, as a field of the spec describes it
 
 A column is all that has `len(column)` and `column[int array or slice] -> numpy array`; a numpy
 array is one, and a folder of a million pictures is another, which decodes on demand.
@@ -87,8 +88,15 @@ class Source:
     self, name: str, splits: dict[str, Split], classes: int, origin: str, licence: str
   ) -> Dataset:
     """The Dataset of float32 points [N, D]."""
-    spec = core.DataSpec(shape=splits["train"]["x"].shape[1:], classes=classes)
+    spec = self.labelled(core.DataSpec(shape=splits["train"]["x"].shape[1:], classes=classes))
     return Dataset(name, spec, splits, origin, licence, hashes(splits))
+
+  def labelled(self, spec: core.DataSpec) -> core.DataSpec:
+    """The spec, with labels as vectors if the configuration says so."""
+    if not (self.one_hot and spec.classes):
+      return spec
+    vector = core.Field(shape=(spec.classes,), range=(0.0, 1.0), kind="points", about="label")
+    return spec.beside(label=vector)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -131,7 +139,7 @@ class Pictures(Source):
       splits = {s: binarized(self.binarize, splits[s], levels, i) for i, s in enumerate(SPLITS)}
       kind, range, levels = "binary", (0.0, 1.0), 2
     spec = core.DataSpec(shape=tuple(shape), range=range, levels=levels, classes=classes, kind=kind)
-    return Dataset(name, spec, splits, origin, licence, hashes(splits))
+    return Dataset(name, self.labelled(spec), splits, origin, licence, hashes(splits))
 
 
 @dataclasses.dataclass(frozen=True)

@@ -15,6 +15,8 @@ figure minus H is its regret in nats. With C for an independent draw of N(0, I):
 The first six are those of FFJORD (Grathwohl et al., 2019, https://arxiv.org/abs/1810.01367), the
 last two those of PacGAN (Lin et al., 2018, https://arxiv.org/abs/1712.04086), drawn independently
 rather than in a fixed number from each class. Labels are the component, arm or circle.
+
+Moons can be told in two words: "upper" or "lower", and "left" or "right", which end of it.
 """
 
 import dataclasses
@@ -105,16 +107,27 @@ SHAPES = {
 }
 
 
+def words_of(split: sources.Split) -> np.ndarray:
+  """Which moon a point lies on, and on which end of it: int32 [N, 2] of WORDS."""
+  middle = np.where(split["label"] == 0, -1.0, 1.0)  # of each moon, from left to right
+  return np.stack([split["label"], 2 + (split["x"][:, 0] > middle)], axis=1).astype(np.int32)
+
+
+WORDS = ("upper", "lower", "left", "right")
+
+
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Toy(sources.Source):
   """Independent draws of a distribution in the plane, float32 [N, 2].
 
   kind: a name in SHAPES.
   n: training points; valid and test have a fifth of that each.
+  words: whether a field "text" tells of each point where it lies, moons only.
   """
 
   kind: str = "moons"
   n: core.Size = 10_000
+  words: bool = False
 
   @property
   def shape(self) -> Shape:
@@ -129,10 +142,17 @@ class Toy(sources.Source):
 
   def load(self) -> sources.Dataset:
     shape, splits = self.shape, {}
+    if self.words and self.kind != "moons":
+      raise core.UserError(f"data.words=True: only 'moons' have words, not {self.kind!r}")
     for i, (name, n) in enumerate(zip(sources.SPLITS, sources.draws(self.n))):
       rng = sources.generator(i)
       label = rng.integers(0, shape.classes, n)
       x = shape.draw(rng, label).astype(np.float32)
       splits[name] = {"x": x, "label": label.astype(np.int32)}
     origin = f"{self.kind}: {self.n:,} training points, drawn; `--config.data.n` draws more"
-    return self.points(self.kind, splits, shape.classes, origin, "none (synthetic)")
+    data = self.points(self.kind, splits, shape.classes, origin, "none (synthetic)")
+    if not self.words:
+      return data
+    told = {name: {**split, "text": words_of(split)} for name, split in splits.items()}
+    text = core.Field(shape=(2,), dtype="int32", levels=len(WORDS), kind="text", names=WORDS)
+    return data._replace(spec=data.spec.beside(text=text), splits=told, hash=sources.hashes(told))

@@ -46,7 +46,8 @@ def likelihood(run: Any) -> reference.Metrics:
   check(run.model, run.data)
   n = min(run.num, len(run.data.splits[run.split]["x"]))
   batch, metrics = run.batch(run.split, n), {}
-  for name, (kind, log_prob, parts, share) in run.model.likelihoods.items():
+  for name, (kind, log_prob, parts, free) in run.model.likelihoods.items():
+    share = 1.0 if free is None else float(np.mean(free(batch)))
     keys = jax.random.split(run.key(f"likelihood/{name}"), 1 if kind == core.EXACT else KEYS)
     program = jax.jit(parts or (lambda *args, f=log_prob: {"": f(*args)}))
     terms = [over(run, program, batch, key) for key in keys]
@@ -77,7 +78,7 @@ def over(run: Any, program: Any, batch: dict[str, Any], key: jax.Array) -> Any:
   n, values = len(batch["x"]), []
   for i, start in enumerate(range(0, n, CHUNK)):
     rows = np.minimum(np.arange(start, start + CHUNK), n - 1)  # the last one again, cut off below
-    chunk = {name: jnp.asarray(column[rows]) for name, column in batch.items()}
+    chunk = jax.tree.map(lambda column, rows=rows: jnp.asarray(column[rows]), batch)
     values.append(program(run.params, run.buffers, chunk, jax.random.fold_in(key, i)))
   join = lambda *parts: np.concatenate(parts)[:n].astype(np.float64)
   return jax.tree.map(join, *values)

@@ -2,7 +2,7 @@
 
 A run offers: num, how many examples to use; spec and data, a core.DataSpec and a sources.Dataset;
 split, which of the data is held out to measure against ("test", or "valid" during training);
-samples(n), a dict of "x" as stored and, if conditioned, "label"; batch(split, n), the same for the
+samples(n), a dict of "x" as stored and what it was drawn for; batch(split, n), examples for the
 model's eye; key(name), for evaluation alone; model, params and buffers.
 
 Every value has its reference beside it, see `reference`, and in "/raw" what the parameters have
@@ -19,6 +19,7 @@ that were not averaged. In the names, NET is the feature net with the hash of it
     modes/..., w2/...                        points, see `toys`
     nats/..., bits/..., regret/..., part/... see `likelihoods`
     mse                                      of reconstructions, see `reconstruction`
+    psnr, heard/NAME                         of samples that were asked for, see `pairs`
     accuracy                                 of a model that classifies; "/real" is that of always
                                              the commonest class
 """
@@ -32,7 +33,15 @@ import numpy as np
 
 from genjax import core
 from genjax.data import sources
-from genjax.evaluation import distances, features, likelihoods, reconstruction, reference, toys
+from genjax.evaluation import (
+  distances,
+  features,
+  likelihoods,
+  pairs,
+  reconstruction,
+  reference,
+  toys,
+)
 
 CONFIDENT = 0.9
 TRAINING = 60_000  # most training examples that `nearest` searches
@@ -167,6 +176,8 @@ METRICS = {
   "w2": toys.w2,
   "likelihood": likelihoods.likelihood,
   "reconstruction": reconstruction.reconstruction,
+  "psnr": pairs.psnr,
+  "heard": pairs.heard,
   "accuracy": accuracy,
 }
 CHECKS = {
@@ -177,6 +188,8 @@ CHECKS = {
   "w2": toys.check_w2,
   "likelihood": likelihoods.check,
   "reconstruction": reconstruction.check,
+  "psnr": pairs.check_psnr,
+  "heard": pairs.check_heard,
   "accuracy": check_accuracy,
 }
 

@@ -40,9 +40,10 @@ def sets(run: Any) -> Sets:
 
 
 def some(split: sources.Split, n: int) -> sources.Split:
-  """n rows of a split (all if it has fewer), the same at every call."""
-  rows = np.random.default_rng(0).permutation(len(split["x"]))[:n]
-  return {name: split[name][rows] for name in split}
+  """n rows of a split (all if it has fewer), the same at every call; unpaired fields left out."""
+  size = len(split["x"])
+  rows = np.random.default_rng(0).permutation(size)[:n]
+  return {name: column[rows] for name, column in split.items() if len(column) == size}
 
 
 def rows(values: dict[str, tuple[float, float]], n: int) -> Metrics:

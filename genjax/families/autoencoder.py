@@ -112,10 +112,10 @@ class Autoencoder:
   """
 
   spec: core.DataSpec
-  codec: Any = autoencoders.Dense()
-  code: Any = codes.Plain()
-  corruption: Any = corruptions.Clean()
-  penalty: Any = Free()
+  codec: core.Codec = autoencoders.Dense()
+  code: core.Code = codes.Plain()
+  corruption: core.Corruption = corruptions.Clean()
+  penalty: core.Penalty = Free()
   loss: str = "mse"
   greedy: core.Count = 0
   pretrained = ()

@@ -14,12 +14,12 @@ divides the logits: T < 1 prefers what is likely, and is then no longer p.
 
 import dataclasses
 import math
-from typing import Any
 
 import jax
 import jax.numpy as jnp
 
 from genjax import core
+from genjax.networks import conditioning
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -33,7 +33,7 @@ class Autoregressive:
   """
 
   spec: core.DataSpec
-  network: Any
+  network: core.Network
   temperature: core.Positive = 1.0
   discrete = True  # a prior of integers
   pretrained = ()
@@ -49,7 +49,7 @@ class Autoregressive:
 
   @property
   def conditions(self) -> tuple[str, ...]:
-    return ("label",) if self.network.conditional else ()
+    return conditioning.names(self.network.conditions)
 
   @property
   def objectives(self) -> tuple[core.Objective, ...]:
@@ -71,7 +71,7 @@ class Autoregressive:
 
   @property
   def likelihoods(self) -> dict[str, core.Likelihood]:
-    given = "-given-label" if self.network.conditional else ""
+    given = self.spec.suffix(self.conditions)
     return {f"chain-rule{given}": core.Likelihood(core.EXACT, self.log_prob)}
 
   def log_prob(self, params, buffers, batch, key):

@@ -8,7 +8,6 @@ around their quantile q: the first eighth is nearly clean, at the end nothing ca
 """
 
 import dataclasses
-from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -27,8 +26,8 @@ class Classifier:
   """
 
   spec: core.DataSpec
-  network: Any
-  process: Any = continuous.VP()
+  network: core.Network
+  process: core.Process = continuous.VP()
   pretrained = ()
 
   def __post_init__(self):

@@ -19,7 +19,6 @@ fourth step; the denoiser does not feel it.
 """
 
 import dataclasses
-from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -38,7 +37,7 @@ class Dequantized(diffusion.Diffusion):
   dequantizer: module (x, 0, cond) -> [B, *event] of twice the channels, m and s of (2).
   """
 
-  dequantizer: Any
+  dequantizer: core.Network
 
   def _conflicts(self):
     return [
@@ -74,9 +73,8 @@ class Dequantized(diffusion.Diffusion):
   @property
   def likelihoods(self) -> dict[str, core.Likelihood]:
     """Those of diffusion.py, and along the flow with the noise of (2)."""
-    given = "-given-label" if self.network.conditional else ""
     learnt = core.Likelihood(core.LOWER_BOUND, self.dequantized_log_prob)
-    return {**super().likelihoods, f"flow-dequantized{given}": learnt}
+    return {**super().likelihoods, f"flow-dequantized{self.suffix}": learnt}
 
   def dequantized_log_prob(self, params, buffers, batch, key):
     """[B] nats, (1) along the probability flow."""

@@ -34,14 +34,13 @@ What may be added:
 
 import dataclasses
 import functools
-from typing import Any
 
 import jax
 import jax.numpy as jnp
 
 from genjax import core
 from genjax.distributions import sources
-from genjax.networks import mlp
+from genjax.networks import conditioning, mlp
 from genjax.processes import chains, couplings, gaussian, weightings
 from genjax.processes import times as times_lib
 from genjax.samplers import guidance, likelihood, multistep, solvers
@@ -61,27 +60,27 @@ class Diffusion:
   coupling: which noise goes with which example. source: what the noise is.
   uncertainty: number of sinusoids of t that u is linear in; 0 leaves it out.
   learn_variance: needs network.out of twice the answer. self_condition, reflow: see above.
-  label_dropout: share of the labels that training hides, for a network that is conditional.
+  hide: share of the examples whose conditions training hides, for guidance without them.
   clip: the predicted x0 is cut to the data's range while sampling.
   flow_steps, probes, terms: of the likelihoods; see samplers/likelihood.py.
   Raises UserError for what does not fit together.
   """
 
   spec: core.DataSpec
-  network: Any
-  process: Any = chains.DDPM()
-  sampler: Any = multistep.UniPC(steps=10)
-  guidance: Any = guidance.Unguided()
+  network: core.Network
+  process: core.Process = chains.DDPM()
+  sampler: core.Sampler = multistep.UniPC(steps=10)
+  guidance: core.Guidance = guidance.Unguided()
   prediction: str = "eps"
-  weighting: Any = weightings.Simple()
-  times: Any = times_lib.Uniform()
-  coupling: Any = couplings.Independent()
-  source: Any = sources.Normal()
+  weighting: core.Weighting = weightings.Simple()
+  times: core.Times = times_lib.Uniform()
+  coupling: core.Coupling = couplings.Independent()
+  source: core.NoiseSource = sources.Normal()
   uncertainty: core.Count = 0
   learn_variance: bool = False
   self_condition: bool = False
   reflow: bool = False
-  label_dropout: core.Fraction = 0.0
+  hide: core.Fraction = 0.0
   stratified: bool = False
   clip: bool = True
   flow_steps: core.Size = 32
@@ -97,7 +96,7 @@ class Diffusion:
 
   def _conflicts(self):
     """(whether it is so, what to do about it)."""
-    conditional, out = self.network.conditional, getattr(self.network, "out", 0)
+    told, out = self.network.conditions, getattr(self.network, "out", 0)
     learned = getattr(self.sampler, "variance", "") == "learned"
     normal, noisy = isinstance(self.source, sources.Normal), solvers.stochastic(self.sampler)
     bridge = getattr(self.process, "bridge", 0)
@@ -108,12 +107,11 @@ class Diffusion:
       (self.learn_variance and not isinstance(self.process, chains.Chain),
        "learn_variance=True is of the steps of a chain; use process 'ddpm' or 'ncsn'"),
       (learned and not self.learn_variance, "sampler.variance='learned' needs learn_variance=True"),
-      (conditional and not self.spec.classes, "network.conditional=True needs data with labels"),
-      (conditional and not self.coupling.conditional,
-       "this coupling gives each label its own part of the noise, which sampling does not know; "
-       "use 'c2ot' with network.conditional=True"),
-      (self.guidance.needs_null and not (conditional and self.label_dropout),
-       "guidance without a label needs network.conditional=True and label_dropout > 0"),
+      (told and not self.coupling.conditional,
+       "this coupling gives each condition its own part of the noise, which sampling does not know; "
+       "use 'c2ot' with network.conditions"),
+      (self.guidance.needs_null and not (told and self.hide),
+       "guidance without a condition needs network.conditions and hide > 0"),
       (isinstance(self.guidance, guidance.Classifier) and not self.spec.classes,
        "classifier guidance needs data with labels"),
       (not self.guidance.consistent and type(self.sampler) is not solvers.DDIM,
@@ -131,8 +129,8 @@ class Diffusion:
 
   @property
   def conditions(self) -> tuple[str, ...]:
-    labels = self.network.conditional or isinstance(self.guidance, guidance.Classifier)
-    return ("label",) if labels else ()
+    label = ("label",) * isinstance(self.guidance, guidance.Classifier)
+    return tuple(dict.fromkeys([*conditioning.names(self.network.conditions), *label]))
 
   @property
   def objectives(self) -> tuple[core.Objective, ...]:
@@ -170,7 +168,8 @@ class Diffusion:
     t, scale = self.times(self.process, u, buffers.get("times"))
     x0, eps = self._pairs(params, buffers, batch["x"], cond, eps_key, pair_key)
     xt, target = self._example(x0, eps, t, bridge_key)
-    cond = self._guess(params, buffers, xt, t, self._drop(label_key, cond), guess_key)
+    told = self._drop(label_key, cond, len(x0))
+    cond = self._guess(params, buffers, xt, t, told, guess_key)
     out, fraction, buffers = self._network(
       params, buffers, xt, t, cond, train=True, key=dropout_key
     )
@@ -203,8 +202,9 @@ class Diffusion:
 
   def field(self, params, buffers, cond) -> solvers.Field:
     """What the network believes of (x0, eps) at (xt, t), t a scalar: guided, then clipped."""
-    null = jax.tree.map(lambda a: jnp.full_like(a, self.spec.classes), cond)
-    others = {}
+    all_of_them = jnp.ones(1, bool)
+    null, others = core.hidden(cond, self.spec, all_of_them), {}
+    cond = self._whole(cond)
     for group, net in self.guidance.networks.items():
       others[group] = self._logits(params, buffers, net) if group == "classifier" else (
         self._answer(params, buffers, net, group).at
@@ -217,11 +217,16 @@ class Diffusion:
     return guided
 
   @property
+  def suffix(self) -> str:
+    """What the names of likelihoods end in."""
+    return self.spec.suffix(conditioning.names(self.network.conditions))
+
+  @property
   def likelihoods(self) -> dict[str, core.Likelihood]:
-    """Along the flow and by the bound; of x given its label where the network is conditional."""
+    """Along the flow and by the bound; of x given what the network is told."""
     if not isinstance(self.source, sources.Normal):
       return {}
-    given = "-given-label" if self.network.conditional else ""
+    given = self.suffix
     exact = core.ESTIMATE if self.probes else core.EXACT
     kind = core.LOWER_BOUND if self.spec.levels else exact
     total = lambda *args: sum(self.bound(*args).values())
@@ -332,12 +337,16 @@ class Diffusion:
   def _cut(self, x0):
     return jnp.clip(x0, *self.spec.range) if self.spec.range else x0
 
-  def _drop(self, key, cond):
-    """The conditions with some labels replaced by the null one, which is `classes`."""
-    if not self.label_dropout:
+  def _drop(self, key, cond, batch):
+    """The conditions, hidden for some of the examples."""
+    if not self.hide:
       return cond
-    drop = lambda a: jax.random.bernoulli(key, self.label_dropout, (len(a),))
-    return jax.tree.map(lambda a: jnp.where(drop(a), self.spec.classes, a), cond)
+    return core.hidden(cond, self.spec, jax.random.bernoulli(key, self.hide, (batch,)))
+
+  def _whole(self, cond):
+    """The conditions in the form that hidden ones have."""
+    real = lambda name: not self.spec.fields[name].integer
+    return {name: core.partial(a) if real(name) else a for name, a in cond.items()}
 
   def _uniform(self, key, n):
     if self.stratified:

@@ -12,7 +12,6 @@ critic must not normalise over the batch; the generator may.
 
 import dataclasses
 import math
-from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -30,8 +29,8 @@ class WGANGP:
   """
 
   spec: core.DataSpec
-  generator: Any
-  critic: Any
+  generator: core.Network
+  critic: core.Network
   latent: core.Size = 8
   penalty: core.NonNegative = 10.0
   critic_steps: core.Size = 5

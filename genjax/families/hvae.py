@@ -49,9 +49,9 @@ class HVAE:
   """
 
   spec: core.DataSpec
-  ladder: Any = ladder.Ladder()
-  head: Any
-  aim: Any = vae_aims.Elbo()
+  ladder: core.Ladder = ladder.Ladder()
+  head: core.Head
+  aim: core.Aim = vae_aims.Elbo()
   importance: core.Size = 100
   temperature: core.NonNegative = 1.0
   noise: bool = False

@@ -36,8 +36,8 @@ class Latent:
   """
 
   spec: core.DataSpec
-  stage: Any
-  prior: Any
+  stage: core.Model
+  prior: core.Model
 
   def __post_init__(self):
     check(self.stage)
@@ -146,7 +146,8 @@ def groups(model: Any) -> tuple[str, ...]:
 
 def code_spec(stage: Any, spec: core.DataSpec) -> core.DataSpec:
   """What the codes of a first stage are as data."""
-  batch = {"x": jnp.zeros((2, *spec.shape), spec.dtype), "label": jnp.zeros(2, jnp.int32)}
+  batch = {"x": jnp.zeros((2, *spec.shape), spec.dtype)}
+  batch |= {name: core.null(field, 2) for name, field in spec.fields.items()}
 
   def codes(key):
     params, buffers = stage.init(key, batch, {})
@@ -155,9 +156,14 @@ def code_spec(stage: Any, spec: core.DataSpec) -> core.DataSpec:
   shape = jax.eval_shape(codes, jax.random.key(0)).shape[1:]
   levels = getattr(stage, "code_levels", 0)
   if not levels:
-    return core.DataSpec(shape=shape, classes=spec.classes)
+    return core.DataSpec(shape=shape, classes=spec.classes, others=spec.others)
   return core.DataSpec(
-    shape=shape, dtype="int32", levels=levels, classes=spec.classes, kind="tokens"
+    shape=shape,
+    dtype="int32",
+    levels=levels,
+    classes=spec.classes,
+    others=spec.others,
+    kind="tokens",
   )
 
 

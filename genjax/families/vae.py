@@ -22,8 +22,8 @@ over the batch, so that no weight depends on either. What is minimised is the mo
     importance   minus (2); with `doubly`, the encoder's gradient is that of Tucker et al. 2019
                  (arXiv:1810.04152, eq. 8), whose signal does not vanish as K grows
 
-With `known`, a half of the picture is given: the decoder sees it beside z, only the other half is
-modelled, and samples complete pictures (Sohn et al. 2015, NeurIPS; here the prior does not look).
+A decoder that is told a field "known", the part of x that is there, completes it: only the rest is
+modelled, and samples keep what is known (Sohn et al. 2015, NeurIPS; here the prior does not look).
 
 p(x | z) is a head of distributions/heads.py, q and p(z) of distributions/latents.py; p(z) may also
 be the mean of q(z | u_k) over learnt pseudo-inputs u_k (VampPrior: Tomczak & Welling 2018,
@@ -37,15 +37,12 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 
 from genjax import core
 from genjax.distributions import latents
 from genjax.families import latent, vae_aims
+from genjax.networks import conditioning
 from genjax.samplers import likelihood
-
-# name: (axis of [H, W, C], whether it is the first half)
-HALVES = {"left": (1, True), "right": (1, False), "top": (0, True), "bottom": (0, False)}
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -56,33 +53,29 @@ class VAE:
     how many is set here, whatever their `out`.
   latent: an entry of latents.py; head: of heads.py; aim: of vae_aims.py.
   pseudo_inputs: u_k of the VampPrior, 0 for the latent's own prior.
-  known: the half that is given, a name in HALVES, or "".
   importance: K of the likelihood "importance". noise: whether samples are drawn from p(x | z), or
     are its mean.
   Raises UserError for what does not fit together.
   """
 
   spec: core.DataSpec
-  encoder: Any
-  decoder: Any
-  latent: Any = latents.Gaussian()
-  head: Any
-  aim: Any = vae_aims.Elbo()
+  encoder: core.Network
+  decoder: core.Network
+  latent: core.Latent = latents.Gaussian()
+  head: core.Head
+  aim: core.Aim = vae_aims.Elbo()
   pseudo_inputs: core.Count = 0
-  known: str = ""
   importance: core.Size = 100
   noise: bool = False
   pretrained = ()
 
   def __post_init__(self):
-    if self.known and self.known not in HALVES:
-      raise core.unknown("known", self.known, HALVES)
     aim, plain = self.aim, type(self.latent) in (latents.Gaussian, latents.Laplace)
     for wrong, why in [
       (not (hasattr(self.encoder, "out") and hasattr(self.decoder, "out")),
        "encoder and decoder: this network cannot be asked for a number of answers; use 'mlp'"),
-      (self.conditional and not self.spec.classes, "conditional=True needs data with labels"),
-      (self.known and len(self.spec.shape) != 3, "known: halves are of pictures"),
+      (self.completes and self.spec.fields["known"].shape != self.spec.shape,
+       "conditions: 'known' must be a part of x, of its shape"),
       (isinstance(aim, vae_aims.TotalCorrelation | vae_aims.Factor) and not plain,
        "aim: dimensions are told apart for latent 'gaussian' or 'laplace' only"),
       (isinstance(aim, vae_aims.MMD) and self.pseudo_inputs,
@@ -93,34 +86,29 @@ class VAE:
        "aim.doubly: the prior must not depend on the encoder; use pseudo_inputs=0"),
       (self.pseudo_inputs and isinstance(self.latent, latents.Categorical),
        "pseudo_inputs: soft choices have no density; use latent 'gaussian'"),
-      (self.known and isinstance(self.latent, latents.Grid),
-       "known: the decoder sees it beside a flat code; use latent 'gaussian'"),
-      (self.known and self.pseudo_inputs, "known: the prior knows nothing; use pseudo_inputs=0"),
+      (self.completes and self.pseudo_inputs,
+       "conditions: the prior of pseudo_inputs knows nothing of 'known'; use pseudo_inputs=0"),
     ]:  # fmt: skip
       if wrong:
         raise core.UserError(why)
 
   @property
-  def conditional(self) -> bool:
-    return getattr(self.encoder, "conditional", False) or getattr(
-      self.decoder, "conditional", False
-    )
+  def conditions(self) -> tuple[str, ...]:
+    """What either network is told."""
+    told = (*self.encoder.conditions, *self.decoder.conditions)
+    return tuple(dict.fromkeys(conditioning.names(told)))
 
   @property
-  def conditions(self) -> tuple[str, ...]:
-    return (*["label"] * self.conditional, *["known"] * bool(self.known))
+  def completes(self) -> bool:
+    """Whether a part of x is given, and the rest modelled."""
+    return "known" in self.conditions
 
-  @functools.cached_property
-  def free(self) -> np.ndarray:
-    """Which dimensions are modelled: 1, or 0 where they are known, [*event]."""
-    mask = np.ones(self.spec.shape, np.float32)
-    if self.known:
-      axis, first = HALVES[self.known]
-      given, _ = np.array_split(np.arange(self.spec.shape[axis]), 2)
-      place = [slice(None)] * 3
-      place[axis] = given if first else -1 - given
-      mask[tuple(place)] = 0
-    return mask
+  def free(self, cond: core.Batch) -> jax.Array | None:
+    """Which dimensions are modelled, [B, *event]: 1, or 0 where they are known; None for all."""
+    if not self.completes or "known" not in cond:
+      return None
+    value, there = cond["known"]
+    return jnp.broadcast_to(1 - there, value.shape)
 
   @property
   def trained(self) -> tuple[str, ...]:
@@ -144,7 +132,7 @@ class VAE:
     x, z = batch["x"], jnp.zeros((len(batch["x"]), *self.latent.shape))
     keys = dict(zip(("encoder", "decoder", "discriminator", "prior"), jax.random.split(key, 4)))
     cond, params, buffers = core.given(self, batch), {}, {}
-    new = {"encoder": (x, None, cond), "decoder": (z, None, self._beside(z, cond))}
+    new = {"encoder": (x, None, cond), "decoder": (z, None, cond)}
     for group, args in new.items():
       own = loaded.get(group) or core.init(self.modules[group], keys[group], *args)
       params[group], buffers[group] = own
@@ -168,7 +156,8 @@ class VAE:
   def once(self, params, buffers, batch, key, train=False) -> vae_aims.Pass:
     """One z for each example."""
     noise, z_key, *keys = jax.random.split(key, 4)
-    (x, nats), cond = self._stored(batch["x"], noise), core.given(self, batch)
+    cond = core.given(self, batch)
+    x, nats = self._stored(batch["x"], cond, noise)
     q, buffers = self._encode(params, buffers, x, cond, train=train, key=keys[0])
     z = self.latent.sample(z_key, q, soft=train)
     if train:
@@ -178,13 +167,14 @@ class VAE:
     if self.pseudo_inputs:
       own = jnp.sum(self.latent.log_prob(q, z), axis=-1)
       kl = (own - self.log_prior(params, buffers, z))[:, None]
-    likely = jnp.sum(self._likely(out, x), axis=-1) + nats
+    likely = jnp.sum(self._likely(out, x, cond), axis=-1) + nats
     return vae_aims.Pass(q, z, likely, kl, buffers)
 
   def weights(self, params, buffers, batch, key, samples, train=False, through_z=False):
     """(log w_k [K, B] of (2), buffers); through_z: q's density is not differentiated by q."""
     noise, z_key, *keys = jax.random.split(key, 4)
-    (x, nats), cond = self._stored(batch["x"], noise), core.given(self, batch)
+    cond = core.given(self, batch)
+    x, nats = self._stored(batch["x"], cond, noise)
     q, buffers = self._encode(params, buffers, x, cond, train=train, key=keys[0])
     z = jax.vmap(lambda k: self.latent.sample(k, q))(jax.random.split(z_key, samples))
     flat = z.reshape(-1, *self.latent.shape)
@@ -194,7 +184,8 @@ class VAE:
     out, buffers = self._decode(params, buffers, flat, many, train=train, key=keys[1])
     density = jax.lax.stop_gradient(q) if through_z else q
     own = jnp.sum(self.latent.log_prob(density, z), axis=-1)
-    likely = jnp.sum(self._likely(out.reshape(samples, len(x), *out.shape[1:]), x), axis=-1)
+    out = out.reshape(samples, len(x), *out.shape[1:])
+    likely = jnp.sum(self._likely(out, x, cond), axis=-1)
     prior = self.log_prior(params, buffers, flat).reshape(samples, len(x))
     return likely + nats + prior - own, buffers
 
@@ -227,13 +218,19 @@ class VAE:
 
   @property
   def likelihoods(self) -> dict[str, core.Likelihood]:
-    given = "".join(f"-given-{c}" for c in ("label" * self.conditional, self.known) if c)
+    given = self.spec.suffix(self.conditions)
     total = lambda *args: sum(self.parts(*args).values())
-    bound = functools.partial(core.Likelihood, core.LOWER_BOUND, share=float(self.free.mean()))
+    free = self.share if self.completes else None
+    bound = functools.partial(core.Likelihood, core.LOWER_BOUND, free=free)
     return {
       f"elbo{given}": bound(total, self.parts),
       f"importance-{self.importance}{given}": bound(self.estimate),
     }
+
+  def share(self, batch: core.Batch) -> jax.Array:
+    """The share of x that is modelled, [B]."""
+    free = self.free(core.given(self, batch))
+    return jnp.mean(free, axis=range(1, free.ndim))
 
   def parts(self, params, buffers, batch, key):
     """The two terms of (1), nats [B] each; their sum bounds log p(x)."""
@@ -249,13 +246,12 @@ class VAE:
     return self.latent.mean(self._encode(params, buffers, x, cond or {})[0])
 
   def decode(self, params, buffers, z, cond=None):
-    """z [N, *shape] -> the mean of x [N, *event], beside what cond says is known."""
+    """z [N, *shape] -> the mean of x [N, *event], and what cond says is known as it is."""
     x = self.head.mean(self._decode(params, buffers, z, cond or {})[0])
     return self._completed(x, cond or {})
 
   def reconstruct(self, params, buffers, x, cond=None):
-    """x [N, *event] there and back, its own half being the known one."""
-    cond = {**(cond or {}), **({"known": x} if self.known else {})}
+    """x [N, *event] there and back, given what cond says is known of it."""
     return self.decode(params, buffers, self.encode(params, buffers, x, cond), cond)
 
   def _encode(self, params, buffers, x, cond, **training):
@@ -263,32 +259,28 @@ class VAE:
     return core.call(*args, **training)
 
   def _decode(self, params, buffers, z, cond, **training):
-    args = self.modules["decoder"], "decoder", params, buffers, z, None, self._beside(z, cond)
+    args = self.modules["decoder"], "decoder", params, buffers, z, None, cond
     out, buffers = core.call(*args, **training)
     return out.reshape(len(z), *self.spec.shape, self.head.size), buffers
 
-  def _beside(self, z, cond):
-    """What the decoder sees beside z."""
-    if not self.known:
-      return cond
-    half = cond.get("known", jnp.zeros((len(z), *self.spec.shape))) * (1 - self.free)
-    return {**cond, "beside": half.reshape(len(z), -1)}
-
-  def _stored(self, x, key):
-    """(x, nats): dequantized where the head is a density of data on levels."""
+  def _stored(self, x, cond, key):
+    """(x, nats [B] or one for all): dequantized where the head is a density of data on levels."""
     if not self.head.density:
       return x, 0.0
+    free = self.free(cond)
     x, nats = likelihood.dequantize(x, key, self.spec)
-    return x, nats * self.free.mean()
+    return x, nats if free is None else nats * jnp.mean(free, axis=range(1, free.ndim))
 
-  def _likely(self, out, x):
-    """Nats of each dimension that is modelled, [..., D]."""
-    nats = self.head.log_prob(out, x) * self.free
-    return nats.reshape(*nats.shape[: -self.free.ndim], -1)
+  def _likely(self, out, x, cond):
+    """Nats of each dimension, 0 of those that are not modelled, [..., D]."""
+    nats, free = self.head.log_prob(out, x), self.free(cond)
+    nats = nats if free is None else nats * free
+    return nats.reshape(*nats.shape[: -len(self.spec.shape)], -1)
 
   def _completed(self, x, cond):
-    """The known half as it is."""
-    return x * self.free + cond["known"] * (1 - self.free) if "known" in cond else x
+    """With what is known as it is."""
+    free = self.free(cond)
+    return x if free is None else x * free + cond["known"].value
 
 
 def estimate(

@@ -83,7 +83,7 @@ class Factor(Elbo):
   """weight: gamma; network: the discriminator, of z, one logit."""
 
   weight: core.NonNegative = 10.0
-  network: Any = mlp.MLP(widths=(256, 256), activation="leaky_relu")
+  network: core.Network = mlp.MLP(widths=(256, 256), activation="leaky_relu")
 
   def objectives(self, model):
     own = functools.partial(self.discriminate, model)

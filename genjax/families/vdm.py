@@ -19,7 +19,6 @@ Sampling, guidance and likelihoods are those of diffusion.py with the schedule a
 import copy
 import dataclasses
 import math
-from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -34,8 +33,8 @@ from genjax.samplers import grids, likelihood, solvers
 class VDM(diffusion.Diffusion):
   """Groups: "denoiser", "ends", "schedule", and those that guidance needs."""
 
-  process: Any = learned.Learned()
-  sampler: Any = solvers.Ancestral(steps=250)
+  process: core.Process = learned.Learned()
+  sampler: core.Sampler = solvers.Ancestral(steps=250)
   prediction: str = "v"
   stratified: bool = True
 
@@ -98,7 +97,7 @@ class VDM(diffusion.Diffusion):
     u = self._uniform(t_key, len(x0))
     t, eps = self.process.snap(u), jax.random.normal(eps_key, x0.shape)
     xt, target = self._example(x0, eps, t, eps_key)
-    cond = self._drop(label_key, core.given(self, batch))
+    cond = self._drop(label_key, core.given(self, batch), len(x0))
     cond = self._guess(params, buffers, xt, t, cond, guess_key)
     out, _, buffers = self._network(params, buffers, xt, t, cond, train=True, key=dropout_key)
     error = jnp.sum((out - target) ** 2, range(1, x0.ndim))

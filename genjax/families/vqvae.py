@@ -59,8 +59,8 @@ class VQVAE:
   """
 
   spec: core.DataSpec
-  codec: Any = autoencoders.Spatial()
-  quantizer: Any = quantizers.VQ()
+  codec: core.Codec = autoencoders.Spatial()
+  quantizer: core.Quantizer = quantizers.VQ()
   beta: core.NonNegative = 0.25
   pretrained = ()
   conditions = ()

@@ -17,11 +17,11 @@ Logged: those of vqvae.py, of each level.
 
 import dataclasses
 import math
-from typing import Any
 
 import jax
 import jax.numpy as jnp
 
+from genjax import core
 from genjax.families import vqvae
 from genjax.networks import pyramid
 
@@ -32,7 +32,7 @@ LEVELS = ("top", "bottom")
 class VQVAE2(vqvae.VQVAE):
   """One group, "vqvae"; buffers["vqvae"]["codebook"] holds those of "top" and "bottom"."""
 
-  codec: Any = pyramid.Pyramid()
+  codec: core.Codec = pyramid.Pyramid()
 
   @property
   def code_books(self) -> dict[str, int]:

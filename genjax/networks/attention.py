@@ -1,5 +1,5 @@
-"""Self-attention (Vaswani et al. 2017, arXiv:1706.03762) over the pixels of a feature map, or from
-each place of a sequence to those before it.
+"""Attention (Vaswani et al. 2017, arXiv:1706.03762): among the pixels of a feature map, from each
+place of a sequence to those before it, and from either to the tokens of a condition.
 
 attend(q, k, v) = softmax(q k^T / sqrt(d)) v          for each head, softmax over the keys
 """
@@ -19,7 +19,7 @@ from genjax.networks.normalization import GroupNorm
 def attend(q: jax.Array, k: jax.Array, v: jax.Array, seen: jax.Array | None = None) -> jax.Array:
   """q [B, N, heads, d], k and v [B, M, heads, d] -> [B, N, heads, d]; the softmax is in float32.
 
-  seen: which keys each query sees, bool [N, M]; all if not said.
+  seen: which keys each query sees, bool [N, M] or [B, 1, 1, M]; all if not said.
   """
   q = q / q.shape[-1] ** 0.5
   scores = jnp.einsum("bnhd,bmhd->bhnm", q, k, preferred_element_type=jnp.float32)
@@ -51,6 +51,45 @@ class SelfAttention(nn.Module):
     fast = cpu.alone() and self.dtype == jnp.float32
     y = (cpu.attend if fast else attend)(q, k, v).reshape(b, h, w, c)
     return x + dense("out", zero=True)(y)
+
+
+class Look(nn.Module):
+  """Cross-attention: x [B, N, C] looks at tokens [B, M, D], of which it sees some -> [B, N, C].
+
+  The last layer starts at zero, so that at first nothing is said.
+
+  heads: divides C. dtype: of the computation; the softmax is in float32.
+  """
+
+  heads: int
+  dtype: Any = jnp.float32
+
+  @nn.compact
+  def __call__(self, x: jax.Array, tokens: jax.Array, seen: jax.Array) -> jax.Array:
+    c = x.shape[-1]
+    dense = lambda name: nn.Dense(c, dtype=self.dtype, name=name)
+    cut = lambda a: a.reshape(*a.shape[:2], self.heads, c // self.heads)
+    q, k, v = cut(dense("query")(x)), cut(dense("key")(tokens)), cut(dense("value")(tokens))
+    y = attend(q, k, v, seen[:, None, None]).reshape(x.shape)
+    return nn.Dense(c, kernel_init=nn.initializers.zeros, dtype=self.dtype, name="out")(y)
+
+
+class CrossAttention(nn.Module):
+  """x + what the pixels of the normalised x see of tokens [B, M, D], [B, H, W, C] -> [B, H, W, C].
+
+  head_dim, groups, dtype: as in SelfAttention. seen: which tokens there are, bool [B, M].
+  """
+
+  head_dim: int
+  groups: int
+  dtype: Any = jnp.float32
+
+  @nn.compact
+  def __call__(self, x: jax.Array, tokens: jax.Array, seen: jax.Array) -> jax.Array:
+    b, h, w, c = x.shape
+    (y,) = GroupNorm(self.groups, name="norm")(x)
+    look = Look(c // self.head_dim, self.dtype, name="look")
+    return x + look(y.reshape(b, h * w, c), tokens, seen).reshape(x.shape)
 
 
 Memory = tuple[jax.Array, jax.Array]  # keys and values of a sequence, each [B, L, heads, d]

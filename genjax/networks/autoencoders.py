@@ -266,7 +266,7 @@ class Way(nn.Module):
   blocks: core.Size = 2
   dtype: Any = jnp.float32
   spec: core.DataSpec | None = None
-  conditional = False
+  conditions = ()
 
   def __post_init__(self):
     super().__post_init__()

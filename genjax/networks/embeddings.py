@@ -1,4 +1,4 @@
-"""Conditions as networks take them: time and label as vectors, pictures beside the input.
+"""Time, labels and words as vectors, and what lies beside the input.
 
     sinusoids(t) = (cos(w_0 t), ..., cos(w_{n-1} t), sin(w_0 t), ..., sin(w_{n-1} t)),
     w_i = 10000^(-i/n)
@@ -11,8 +11,6 @@ from typing import Any
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
-
-from genjax import core
 
 
 def sinusoids(t: jax.Array, width: int) -> jax.Array:
@@ -49,25 +47,18 @@ class TimeEmbedding(nn.Module):
     return nn.Dense(self.features, dtype=self.dtype)(nn.silu(h))
 
 
-class LabelEmbedding(nn.Module):
-  """cond -> [B, features], a row for each of the classes and a learned one for "no label".
+class Embedding(nn.Module):
+  """Integers [B, ...] -> [B, ..., features]: a learnt row for each, and one for "none".
 
-  spec: the data; its `classes` is the number of labels, and the label that means none.
+  levels: number of integers; `levels` itself means "none".
   features: width of the result.
   dtype: of the result.
-
-  A cond without "label" means no label for the whole batch. UserError for data without labels.
   """
 
-  spec: core.DataSpec | None
+  levels: int
   features: int
   dtype: Any = jnp.float32
 
   @nn.compact
-  def __call__(self, cond: dict[str, jax.Array] | None, batch: int) -> jax.Array:
-    classes = self.spec.classes if self.spec else 0
-    if not classes:
-      raise core.UserError("conditional=True needs data with labels; set conditional=False")
-    label = (cond or {}).get("label")
-    label = jnp.full((batch,), classes) if label is None else label
-    return nn.Embed(classes + 1, self.features, dtype=self.dtype)(label)
+  def __call__(self, a: jax.Array) -> jax.Array:
+    return nn.Embed(self.levels + 1, self.features, dtype=self.dtype)(a)

@@ -1,4 +1,4 @@
-"""The multilayer perceptron, for points, flattened images and codes; time and label optional."""
+"""The multilayer perceptron, for points, flattened images and codes; time and conditions optional."""
 
 from typing import Any
 
@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 
 from genjax import core
-from genjax.networks import embeddings
+from genjax.networks import attention, conditioning, embeddings
 
 ACTIVATIONS = {
   "elu": nn.elu,
@@ -42,9 +42,10 @@ class MLP(nn.Module):
   batch_norm: normalise each hidden layer over the batch (collection "batch_stats").
   out: number of outputs; 0 returns x's shape.
   time_width: number of sinusoids of t [B] beside x in the input, even; unused without t.
-  conditional: add a learned embedding of cond["label"] to the first layer; see LabelEmbedding.
+  conditions: the fields it is told, see networks/conditioning.py: a vector is added to the first
+    layer, channels are more inputs, tokens are attended to after each hidden layer.
   dtype: of the computation; parameters, norms and the result are float32.
-  spec: what the data is; needed where `conditional`.
+  spec: what the data is; needed where there are conditions.
   """
 
   widths: tuple[core.Size, ...] = (128, 128, 128)
@@ -52,33 +53,38 @@ class MLP(nn.Module):
   batch_norm: bool = False
   out: core.Count = 0
   time_width: core.Size = 64
-  conditional: bool = False
+  conditions: tuple[str, ...] = ()
   dtype: Any = jnp.float32
   spec: core.DataSpec | None = None
 
   def __post_init__(self):
     super().__post_init__()
     check_activation(self.activation)
+    conditioning.check("mlp", self.conditions, self.spec, conditioning.WAYS)
 
   @nn.compact
   def __call__(
     self,
     x: jax.Array,
     t: jax.Array | None = None,
-    cond: dict[str, jax.Array] | None = None,
+    cond: dict[str, Any] | None = None,
     train: bool = False,
   ) -> jax.Array:
     h = x.reshape(len(x), -1)
     size = h.shape[-1]
-    h = embeddings.beside(h, cond)
+    first = self.widths[0] if self.widths else 0
+    told = conditioning.hear(self, cond, len(x), first, first, label="LabelEmbedding_0")
+    h = conditioning.join(embeddings.beside(h, cond), told.channels)
     if t is not None:
       h = jnp.concatenate([h, embeddings.sinusoids(t, self.time_width)], axis=-1)
     for i, width in enumerate(self.widths):
       h = nn.Dense(width, dtype=self.dtype)(h)
-      if i == 0 and self.conditional:
-        h += embeddings.LabelEmbedding(self.spec, width, self.dtype)(cond, len(x))
+      if i == 0 and told.vector is not None:
+        h += told.vector
       if self.batch_norm:
         h = nn.BatchNorm(use_running_average=not train, momentum=0.9, dtype=jnp.float32)(h)
       h = ACTIVATIONS[self.activation](h)
+      if told.tokens is not None:
+        h += attention.Look(heads=1, dtype=self.dtype)(h[:, None], told.tokens, told.seen)[:, 0]
     h = nn.Dense(self.out or size)(h)
     return h if self.out else h.reshape(x.shape)

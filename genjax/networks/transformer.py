@@ -3,7 +3,7 @@
 What it says of place i it knows from the tokens before i alone: its input is the sequence moved by
 one place, behind a learned start,
 
-    h_i = E[x_{i-1}] + P_i,   h_0 = s + label + P_0                                             (1)
+    h_i = E[x_{i-1}] + P_i,   h_0 = s + vector + P_0                                            (1)
     h <- h + attention(norm(h)),   h <- h + mlp(norm(h))        in each layer, pre-norm         (2)
     logits = W norm(h)
 
@@ -19,7 +19,7 @@ import jax
 import jax.numpy as jnp
 
 from genjax import core
-from genjax.networks import attention, embeddings
+from genjax.networks import attention, conditioning
 
 SMALL = nn.initializers.normal(0.02)
 
@@ -29,7 +29,7 @@ class Transformer(nn.Module):
 
   width: of h. layers: number of (2). heads: of attention, divides the width.
   dropout: share of the input's and of each branch's entries that training leaves out.
-  conditional: add a learned embedding of cond["label"] to the start; see LabelEmbedding.
+  conditions: the fields it is told, see networks/conditioning.py, as a vector added to the start.
   dtype: of the computation; parameters, h, norms and the result are float32.
   spec: what the data is: L its size, K its levels. Raises UserError for data without levels.
   """
@@ -38,7 +38,7 @@ class Transformer(nn.Module):
   layers: core.Size = 4
   heads: core.Size = 4
   dropout: core.Fraction = 0.0
-  conditional: bool = False
+  conditions: tuple[str, ...] = ()
   dtype: Any = jnp.float32
   spec: core.DataSpec | None = None
 
@@ -48,6 +48,7 @@ class Transformer(nn.Module):
       raise core.UserError(f"heads={self.heads} does not divide width={self.width}")
     if self.spec and not self.spec.levels:
       raise core.UserError("transformer: needs integers or data on levels, not real numbers")
+    conditioning.check("transformer", self.conditions, self.spec, ("vector",))
 
   @property
   def length(self) -> int:
@@ -58,15 +59,15 @@ class Transformer(nn.Module):
     self.token = nn.Embed(self.spec.levels, self.width, embedding_init=SMALL)
     self.start = self.param("start", SMALL, (self.width,))
     self.position = self.param("position", SMALL, (self.length, self.width))
-    if self.conditional:
-      self.label = embeddings.LabelEmbedding(self.spec, self.width)
+    self.ear = conditioning.Conditioning(self.conditions, self.spec, self.width)
+    nn.share_scope(self, self.ear)  # its parameters are the network's own
     self.drop = nn.Dropout(self.dropout)
     self.blocks = [Block(self.heads, self.dropout, self.dtype) for _ in range(self.layers)]
     self.norm = nn.LayerNorm()
     self.logits = nn.Dense(self.spec.levels)
 
   def __call__(
-    self, tokens: jax.Array, cond: dict[str, jax.Array] | None = None, train: bool = False
+    self, tokens: jax.Array, cond: dict[str, Any] | None = None, train: bool = False
   ) -> jax.Array:
     first = self._first(cond, len(tokens))[:, None]
     h = jnp.concatenate([first, self.token(tokens[:, :-1])], axis=1)
@@ -82,7 +83,7 @@ class Transformer(nn.Module):
     memory: list[attention.Memory],
     token: jax.Array,
     i: jax.Array,
-    cond: dict[str, jax.Array] | None = None,
+    cond: dict[str, Any] | None = None,
     train: bool = False,
   ) -> tuple[jax.Array, list[attention.Memory]]:
     """(logits at place i [B, K], memory) after token [B] at i - 1, which is not read for i = 0."""
@@ -92,7 +93,8 @@ class Transformer(nn.Module):
 
   def _first(self, cond, batch):
     first = jnp.broadcast_to(self.start, (batch, self.width))
-    return first + self.label(cond, batch) if self.conditional else first
+    told = self.ear(cond, batch)
+    return first if told.vector is None else first + told.vector
 
   def _layers(self, h, memory, at, train):
     """Inputs [B, N, width] of the places from `at` on -> (logits [B, N, K], memory)."""

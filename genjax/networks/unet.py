@@ -20,10 +20,10 @@ import jax
 import jax.numpy as jnp
 
 from genjax import core
-from genjax.networks import convolution, embeddings
-from genjax.networks.attention import SelfAttention
+from genjax.networks import conditioning, convolution, embeddings
+from genjax.networks.attention import CrossAttention, SelfAttention
 from genjax.networks.convolution import Convolution, Pointwise
-from genjax.networks.embeddings import LabelEmbedding, TimeEmbedding
+from genjax.networks.embeddings import TimeEmbedding
 from genjax.networks.normalization import GroupNorm
 
 
@@ -60,6 +60,7 @@ class UNet(nn.Module):
   """net(x, t, cond, train): x [B, H, W, C] of any size, t [B] -> [B, H, W, C] float32.
 
   cond["beside"] [B, H, W, C'], where present, is more channels of x.
+  Tokens, where it is told any, are attended to wherever there is self-attention, after it.
 
   channels: width of each level, the finest first.
   layers: residual blocks of a level on the way down (one more on the way up).
@@ -71,9 +72,9 @@ class UNet(nn.Module):
   out: number of channels of the answer; 0 for those of x.
   fourier: the n for which sin and cos of 2^n pi x stand beside x, to tell grey levels apart (Kingma
     et al. 2021, arXiv:2107.00630, appendix C).
-  conditional: add a learned embedding of cond["label"]; spec.classes, or no label, is "none".
+  conditions: the fields it is told, see networks/conditioning.py; a vector joins that of time.
   dtype: of the computation; parameters, norms, softmax and the result are float32.
-  spec: what the data is; needed where `conditional`.
+  spec: what the data is; needed where there are conditions.
 
   Raises UserError where widths, levels and divisors do not fit together.
   """
@@ -87,13 +88,14 @@ class UNet(nn.Module):
   patch: core.Size = 1
   out: core.Count = 0
   fourier: tuple[core.Count, ...] = ()
-  conditional: bool = False
+  conditions: tuple[str, ...] = ()
   dtype: Any = jnp.float32
   spec: core.DataSpec | None = None
 
   def __post_init__(self):
     super().__post_init__()
     convolution.check_images("unet", self.spec)
+    conditioning.check("unet", self.conditions, self.spec, conditioning.WAYS)
     if not self.channels:
       raise core.UserError("unet: channels=() has no level")
     if len(self.attention) != len(self.channels):
@@ -111,29 +113,27 @@ class UNet(nn.Module):
     self,
     x: jax.Array,
     t: jax.Array,
-    cond: dict[str, jax.Array] | None = None,
+    cond: dict[str, Any] | None = None,
     train: bool = False,
   ) -> jax.Array:
     height, width = x.shape[1:3]
     depth = self.out or x.shape[-1]
-    h = embeddings.beside(x, cond)
+    told = conditioning.hear(self, cond, len(x), 4 * self.channels[0], self.channels[-1])
+    h = conditioning.join(embeddings.beside(x, cond), told.channels)
     for n in self.fourier:
       h = jnp.concatenate([h, jnp.sin(2**n * jnp.pi * x), jnp.cos(2**n * jnp.pi * x)], axis=-1)
     h = convolution.pad_to_multiple(h, self.patch * 2 ** (len(self.channels) - 1))
     h = convolution.space_to_depth(h, self.patch)
-    h = self._body(h, self._embed(t, cond), train)
+    h = self._body(h, self._embed(t, told.vector), told, train)
     h = Convolution(depth * self.patch**2, zero=True, name="out")(h)
     return convolution.crop(convolution.depth_to_space(h, self.patch), height, width)
 
-  def _embed(self, t, cond):
-    """What the network is told beside x: [B], cond -> [B, 4 channels[0]]."""
-    features = 4 * self.channels[0]
-    emb = TimeEmbedding(self.channels[0], features, self.dtype, name="time")(t)
-    if self.conditional:
-      emb += LabelEmbedding(self.spec, features, self.dtype, name="label")(cond, len(t))
-    return emb
+  def _embed(self, t, vector):
+    """Time [B] and the conditions' vector, if there is one -> [B, 4 channels[0]]."""
+    emb = TimeEmbedding(self.channels[0], 4 * self.channels[0], self.dtype, name="time")(t)
+    return emb if vector is None else emb + vector
 
-  def _body(self, x, emb, train):
+  def _body(self, x, emb, told, train):
     """All between the patches and the last convolution: [B, H, W, C] -> [B, H, W, channels[0]]."""
     levels = list(enumerate(zip(self.channels, self.attention)))
     conv = lambda width, name, **kwargs: Convolution(width, dtype=self.dtype, name=name, **kwargs)
@@ -142,7 +142,11 @@ class UNet(nn.Module):
       h = ResidualBlock(width, self.groups, self.dropout, self.dtype, name=name)(parts, emb, train)
       if not attention:
         return h
-      return SelfAttention(self.head_dim, self.groups, self.dtype, name=f"{name}_attention")(h)
+      h = SelfAttention(self.head_dim, self.groups, self.dtype, name=f"{name}_attention")(h)
+      if told.tokens is None:
+        return h
+      look = CrossAttention(self.head_dim, self.groups, self.dtype, name=f"{name}_tokens")
+      return look(h, told.tokens, told.seen)
 
     h = conv(self.channels[0], "stem")(x)
     skips = [h]

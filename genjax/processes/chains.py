@@ -17,7 +17,6 @@ sigma/alpha must be s times as large to hide as much; Hoogeboom et al. 2023, arX
 
 import dataclasses
 import functools
-from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -63,7 +62,7 @@ class Chain(gaussian.Process):
 class DDPM(Chain):
   """noise: its schedule. zero_snr: alpha(1) = 0 exactly. shift: see the module docstring."""
 
-  noise: Any = schedules.Linear()
+  noise: core.NoiseSchedule = schedules.Linear()
   zero_snr: bool = False
   shift: core.Positive = 1.0
 

@@ -82,9 +82,14 @@ def cost(x: jax.Array, y: jax.Array) -> jax.Array:
   return jnp.maximum(square(x)[:, None] + square(y) - 2 * x @ y.T, 0)
 
 
-def apart(c: jax.Array) -> jax.Array:
-  """[B, B] squared distances between conditions: vectors [B, D] or labels [B]."""
-  return cost(c, c) if jnp.issubdtype(c.dtype, jnp.floating) else (c[:, None] != c) * 1.0
+def apart(c: jax.Array | core.Partial) -> jax.Array:
+  """[B, B] squared distances between conditions: real fields, labels [B] or words [B, L]."""
+  if isinstance(c, core.Partial):
+    return cost(c.value, c.value) + cost(c.there, c.there)
+  if jnp.issubdtype(c.dtype, jnp.floating):
+    return cost(c, c)
+  differ = (c[:, None] != c) * 1.0
+  return jnp.sum(differ.reshape(*differ.shape[:2], -1), axis=-1) if c.ndim > 1 else differ
 
 
 def assign(c: jax.Array) -> jax.Array:

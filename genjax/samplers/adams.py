@@ -27,7 +27,7 @@ infinite) is DDIM's, and one to sigma = 0 returns x0.
 """
 
 import dataclasses
-from typing import Annotated, Any
+from typing import Annotated
 
 import jax
 import jax.numpy as jnp
@@ -53,7 +53,7 @@ class LMS:
 
   steps: core.Size = 20
   order: Order = 4
-  grid: Any = grids.Uniform()
+  grid: core.Grid = grids.Uniform()
   variable = "rho"
 
   def start(self, xt):
@@ -87,7 +87,7 @@ class PNDM:
   """Equation (1) with constant weights; the first three steps take four evaluations each."""
 
   steps: core.Size = 50
-  grid: Any = grids.Uniform()
+  grid: core.Grid = grids.Uniform()
 
   def start(self, xt):
     return multistep.Answers.none(xt, 4)

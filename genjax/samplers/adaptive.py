@@ -24,7 +24,6 @@ interval to sigma = 0 is integrated to the smallest time of training, from which
 
 import dataclasses
 import importlib.util
-from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -44,7 +43,7 @@ class Adaptive(solvers.Memoryless):
   method: str = "tsit5"
   rtol: core.Positive = 1e-3
   atol: core.Positive = 1e-3
-  grid: Any = grids.Uniform()
+  grid: core.Grid = grids.Uniform()
 
   def __post_init__(self):
     if self.method not in METHODS:

@@ -95,7 +95,7 @@ class ClassifierFree(Guidance):
 class Autoguidance(Guidance):
   """network: of the worse model, which has this one's process and prediction; group "guide"."""
 
-  network: Any
+  network: core.Network
   scale: core.NonNegative = 2.0
   start: core.Fraction = 0.0
   stop: core.Fraction = 1.0
@@ -170,7 +170,7 @@ class Manifold(Guidance):
 class Classifier(Guidance):
   """network: (xt/std(xt), c_noise(t)) -> logits; group "classifier", of families/classifier.py."""
 
-  network: Any
+  network: core.Network
   scale: core.NonNegative = 1.0
 
   @property

@@ -27,7 +27,6 @@ noise of its own like all others.
 """
 
 import dataclasses
-from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
@@ -52,7 +51,7 @@ class PredictorCorrector(solvers.Memoryless):
   predictor: str = "reverse_diffusion"
   corrections: core.Count = 1
   snr: core.Positive = 0.16
-  grid: Any = grids.Uniform()
+  grid: core.Grid = grids.Uniform()
 
   def __post_init__(self):
     if self.predictor not in PREDICTORS:
@@ -80,7 +79,7 @@ class AnnealedLangevin(solvers.Memoryless):
   steps: core.Size = 10
   corrections: core.Size = 100
   ratio: core.Positive = 0.2
-  grid: Any = grids.Uniform()
+  grid: core.Grid = grids.Uniform()
 
   def stops(self, times):
     return np.append(np.repeat(times[:-1], self.corrections), times[-2:])

@@ -27,7 +27,7 @@ unipc with k = 3 (experiments/solver_orders).
 """
 
 import dataclasses
-from typing import Annotated, Any, NamedTuple
+from typing import Annotated, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -66,7 +66,7 @@ class DPMSolver:
   steps: core.Size = 20
   order: Order = 2
   eta: core.Fraction = 0.0
-  grid: Any = grids.Uniform()
+  grid: core.Grid = grids.Uniform()
 
   def start(self, xt):
     return Answers.none(xt, self.order)
@@ -83,7 +83,7 @@ class UniPC:
 
   steps: core.Size = 20
   order: Order = 2
-  grid: Any = grids.Uniform()
+  grid: core.Grid = grids.Uniform()
 
   def start(self, xt):
     return Answers.none(xt, self.order + 1), xt, jnp.ones((), xt.dtype)

@@ -24,7 +24,6 @@ dpm++2s, as their rules have no limit there.
 """
 
 import dataclasses
-from typing import Any
 
 import jax.numpy as jnp
 
@@ -46,7 +45,7 @@ class Euler(solvers.Memoryless):
   """The flow in t, for paths that are nearly straight in it."""
 
   steps: core.Size = 50
-  grid: Any = grids.Uniform()
+  grid: core.Grid = grids.Uniform()
 
   def step(self, field, process, xt, t, s, z, memory, history):
     x0, eps, memory = field.at(xt, t, memory)
@@ -61,7 +60,7 @@ class EulerMaruyama(solvers.Memoryless):
   steps: core.Size = 1000
   eta: core.NonNegative = 1.0
   diffusion: str = "process"
-  grid: Any = grids.Uniform()
+  grid: core.Grid = grids.Uniform()
 
   def __post_init__(self):
     if self.diffusion not in DIFFUSIONS:
@@ -89,7 +88,7 @@ class Heun(solvers.Memoryless):
   churn_min: core.NonNegative = 0.0
   churn_max: core.Positive = 1e6
   inflate: core.Positive = 1.0
-  grid: Any = grids.Uniform()
+  grid: core.Grid = grids.Uniform()
 
   def step(self, field, process, xt, t, s, z, memory, history):
     if self.churn:
@@ -121,7 +120,7 @@ class Midpoint(solvers.Memoryless):
   """dpm++2s: two evaluations a step."""
 
   steps: core.Size = 18
-  grid: Any = grids.Uniform()
+  grid: core.Grid = grids.Uniform()
 
   def step(self, field, process, xt, t, s, z, memory, history):
     (alpha_t, sigma_t), (alpha_s, sigma_s) = process.coefficients(t), process.coefficients(s)

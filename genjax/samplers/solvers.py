@@ -61,7 +61,7 @@ class DDIM(Memoryless):
 
   steps: core.Size = 50
   eta: core.Fraction = 0.0
-  grid: Any = grids.Uniform()
+  grid: core.Grid = grids.Uniform()
 
   def step(self, field, process, xt, t, s, z, memory, history):
     (alpha_t, sigma_t), (alpha_s, sigma_s) = process.coefficients(t), process.coefficients(s)
@@ -78,7 +78,7 @@ class Ancestral(Memoryless):
 
   steps: core.Size = 1000
   variance: str = "posterior"
-  grid: Any = grids.Uniform()
+  grid: core.Grid = grids.Uniform()
 
   def __post_init__(self):
     if self.variance not in VARIANCES:

@@ -10,7 +10,6 @@ its schedule counts that group's own updates.
 import dataclasses
 import inspect
 from collections.abc import Callable
-from typing import Any
 
 import jax
 import optax
@@ -75,7 +74,7 @@ class Optimizer:
   """
 
   lr: core.Positive = 1e-3
-  schedule: Any = Constant()
+  schedule: core.Schedule = Constant()
   clip: core.NonNegative = 0.0
   decay_all: bool = False
 

@@ -100,5 +100,5 @@ def feed(
       yield stretch, sharding.place(rows[0], over)
       continue
     rows += rows[-1:] * (size - stretch.count)  # never looked at
-    stack = {name: np.stack([row[name] for row in rows]) for name in rows[0]}
+    stack = jax.tree.map(lambda *parts: np.stack(parts), *rows)
     yield stretch, sharding.place(stack, over, axis=1)

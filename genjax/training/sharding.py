@@ -77,7 +77,5 @@ def rows(size: int) -> slice:
 
 def place(batch: dict[str, np.ndarray], over: Mesh, axis: int = 0) -> core.Batch:
   """This host's rows, which lie along an axis, as part of the global batch on the devices."""
-  return {
-    name: jax.make_array_from_process_local_data(batched(over, axis), rows)
-    for name, rows in batch.items()
-  }
+  where = batched(over, axis)
+  return jax.tree.map(lambda rows: jax.make_array_from_process_local_data(where, rows), batch)

@@ -1,0 +1,16 @@
+"""The sources of data and the tasks by name."""
+
+from genjax.data import bars, digits, domains, fake, folder, mnist, prepared, tasks, toys
+
+SOURCES = {
+  "mnist": mnist.Mnist,
+  "fashion_mnist": mnist.FashionMnist,
+  "digits": digits.Digits,
+  "toy": toys.Toy,
+  "bars": bars.Bars,
+  "image_folder": folder.ImageFolder,
+  "tfds": prepared.Prepared,
+  "fake": fake.Fake,
+  "domains": domains.Domains,
+}
+TABLES = {"data": SOURCES, "task": tasks.TASKS}

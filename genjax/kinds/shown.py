@@ -1,0 +1,55 @@
+"""What a picture of samples is made of, whatever the kind of x and of what it was drawn for."""
+
+from typing import Any, NamedTuple, Protocol
+
+import numpy as np
+
+from genjax import core
+
+
+class Kind(Protocol):
+  """What a kind of field knows: how a person gives one, and how one is drawn.
+
+  word: what it is called on the command line, --WORD=VALUE.
+  """
+
+  word: str
+
+  def read(self, text: str, field: core.Field) -> Any:
+    """One value [*shape], or a core.Partial of such, from the command line. UserError in one line."""
+
+  def cells(self, a: Any, field: core.Field, height: int, width: int) -> np.ndarray:
+    """Values [N, *shape] in model units as uint8 [N, height, width, 3]."""
+
+  def titles(self, a: Any, field: core.Field) -> list[str] | None:
+    """Values [N, *shape] in a few words each; None for what cannot be said so."""
+
+
+class Told(NamedTuple):
+  """One condition of N samples; value: in model units [N, *shape], or a core.Partial of such."""
+
+  name: str
+  field: core.Field
+  kind: Kind
+  value: Any
+
+
+class Shown(NamedTuple):
+  """Samples and what they were drawn for.
+
+  x: [N, *event] in stored units. spec: of the data. reference: real x, stored, to draw behind.
+  told: the conditions, without labels that are merely taken in turn. truth: as x, or None.
+  """
+
+  x: np.ndarray
+  spec: core.DataSpec
+  reference: np.ndarray
+  told: tuple[Told, ...] = ()
+  truth: np.ndarray | None = None
+
+  @property
+  def legend(self) -> list[str]:
+    """What stands beside each other, from the left; nothing if there are only samples."""
+    if not self.told:
+      return []
+    return [*(t.name for t in self.told), "sample", *["truth"] * (self.truth is not None)]

@@ -1,0 +1,30 @@
+"""The networks by name."""
+
+from genjax.networks import (
+  autoencoders,
+  cnn,
+  codes,
+  ladder,
+  mlp,
+  pyramid,
+  quantizers,
+  transformer,
+  unet,
+)
+
+NETWORKS = {
+  "mlp": mlp.MLP,
+  "cnn": cnn.CNN,
+  "deconv": cnn.Deconv,
+  "down": autoencoders.Down,
+  "up": autoencoders.Up,
+  "unet": unet.UNet,
+  "transformer": transformer.Transformer,
+}
+TABLES = {
+  "network": NETWORKS,
+  "codec": {**autoencoders.CODECS, "pyramid": pyramid.Pyramid},
+  "ladder": ladder.LADDERS,
+  "quantizer": quantizers.QUANTIZERS,
+  "code": codes.CODES,
+}

@@ -1,0 +1,33 @@
+"""The processes by name, and how training looks at them."""
+
+from genjax.processes import (
+  chains,
+  continuous,
+  corruptions,
+  couplings,
+  learned,
+  schedules,
+  times,
+  weightings,
+)
+
+PROCESSES = {
+  "ddpm": chains.DDPM,
+  "ncsn": chains.NCSN,
+  "vp": continuous.VP,
+  "sub_vp": continuous.SubVP,
+  "ve": continuous.VE,
+  "edm": continuous.EDM,
+  "cond_ot": continuous.CondOT,
+  "cosine": continuous.Cosine,
+  "polynomial": continuous.Polynomial,
+  "learned": learned.Learned,
+}
+TABLES = {
+  "process": PROCESSES,
+  "noise": schedules.SCHEDULES,
+  "corruption": corruptions.CORRUPTIONS,
+  "weighting": weightings.WEIGHTINGS,
+  "times": times.TIMES,
+  "coupling": couplings.COUPLINGS,
+}
