@@ -24,18 +24,14 @@ def get_config(arg=""):
   config.model = dict(name="autoencoder", codec=dict(name="dense", widths=(100, 30)))
   config.model.code = dict(name="plain", activation="relu")
   config.optim = dict(autoencoder=dict(name="nadam", lr=1e-3))
-  config.update(dict(steps=10 * EPOCH, batch=32, log_every=EPOCH // 2, num=5000))
-  config.update(dict(sample_every=5 * EPOCH, save_every=5 * EPOCH))
+  config.steps = 10 * EPOCH
+  config.batch = 32
+  config.log_every = EPOCH // 2
+  config.num = 5000
+  config.sample_every = 5 * EPOCH
+  config.save_every = 5 * EPOCH
   config.metrics = ("reconstruction",)
   return base.variant(config, arg, **VARIANTS)
-
-
-def smoke(config):
-  """20 steps on random pictures."""
-  config = base.smoke(config)
-  config.data = dict(name="fake", shape=(12, 12, 1), range=(0.0, 1.0))
-  config.model.codec.widths = (16, 8)
-  return config
 
 
 def stacked(config):
@@ -85,7 +81,11 @@ def restoring(config):
   config.model.code = dict(name="plain")
   config.model.corruption = dict(name="gaussian", std=0.3)
   config.optim.autoencoder = dict(name="adam", lr=2e-3, schedule=dict(name="warmup_cosine"))
-  config.update(dict(batch=64, steps=2000, log_every=200, sample_every=1000, save_every=1000))
+  config.batch = 64
+  config.steps = 2000
+  config.log_every = 200
+  config.sample_every = 1000
+  config.save_every = 1000
   return config
 
 
@@ -126,6 +126,6 @@ def binary(config):
 
 
 VARIANTS = {f.__name__: f for f in (
-  smoke, stacked, tied, greedy, convolutional, recurrent, denoising, restoring, sparse_l1,
+  stacked, tied, greedy, convolutional, recurrent, denoising, restoring, sparse_l1,
   sparse_kl, contractive, topk, binary,
 )}  # fmt: skip

@@ -1,4 +1,9 @@
-"""What every configuration starts from; the keys are explained in genjax.config.Experiment."""
+"""What every configuration starts from; the keys are explained in genjax.config.Experiment.
+
+FILE.py:NAME asks for a variant, a function of the finished configuration, and FILE.py:A+B for one
+after the other. Every configuration has `smoke`: the same path in seconds, with tiny networks on
+little data.
+"""
 
 import ml_collections
 
@@ -35,16 +40,95 @@ def get_config():
   )
 
 
-def smoke(config):
-  """The same path in 20 steps, saving every 5; metrics on few samples."""
-  config.update(dict(steps=20, batch=16, log_every=5, sample_every=10, save_every=5))
-  config.update(dict(sample_batch=16, samples=16, num=32))
+def variant(config, arg, **variants):
+  """The configuration after the variants that FILE.py:A+B names, in their order."""
+  table = {"smoke": smoke, **variants}
+  for name in filter(None, arg.split("+")):
+    if name not in table:
+      raise core.unknown("variant", name, table)
+    config = table[name](config)
   return config
 
 
-def variant(config, arg, **others):
-  """The variant of a configuration that FILE.py:ARG asks for; each is a function of the config."""
-  table = {"": lambda config: config, "smoke": smoke, **others}
-  if arg not in table:
-    raise core.unknown("variant", arg, filter(None, table))
-  return table[arg](config)
+def smoke(config):
+  """The same path in 20 steps of tiny networks, saving every 5; metrics on few samples."""
+  config.steps = 20
+  config.batch = 16
+  config.log_every = 5
+  config.sample_every = 10
+  config.save_every = 5
+  config.sample_batch = 16
+  config.samples = 16
+  config.num = 32
+  small(config.data, "data")
+  small(config.model, "model")
+  if config.data.name == "fake":  # no net knows their features
+    config.metrics = tuple(name for name in config.metrics if name not in FEATURES)
+  for group, run in config.load.items():  # of first stages in their own :smoke
+    path, _, part = run.partition(":")
+    config.load[group] = f"{path}{'+' if '-' in path else '-'}smoke:{part}"
+  return config
+
+
+def small(spec, field):
+  """Gives a spec, and all in it, the sizes of SIZES; pictures become random ones of 6 x 6."""
+  if field in ("data", "first", "second") and spec.name in PICTURES:
+    kept = {key: spec[key] for key in ("range", "binarize", "one_hot") if key in spec}
+    levels = 17 if spec.name == "digits" else 256
+    for key in list(spec):
+      del spec[key]
+    spec.update(dict(name="fake", shape=(6, 6, 1), levels=levels, n=64, **kept))
+  for key, value in spec.items():
+    if hasattr(value, "keys") and "name" in value:
+      small(value, key)
+  if field == "sampler" and spec.name != "adaptive":
+    spec.steps = 5
+  for key, value in SIZES.get((field, spec.name), SIZES.get(spec.name, {})).items():
+    spec[key] = value
+  for key, value in WHERE_SET.items():  # 0 leaves these out
+    if spec.get(key):
+      spec[key] = value
+
+
+FEATURES = ("fd", "kid", "prdc", "legible", "balance")  # metrics of a feature net
+PICTURES = ("mnist", "fashion_mnist", "digits")
+WHERE_SET = dict(greedy=2, pseudo_inputs=3)
+SIZES = {
+  "toy": dict(n=500),
+  "bars": dict(size=3, n=500),
+  "mlp": dict(widths=(16, 16)),
+  "cnn": dict(widths=(8, 8), groups=4),
+  "deconv": dict(widths=(8, 8), groups=4),
+  "down": dict(widths=(4, 8), blocks=1),
+  "up": dict(widths=(4, 8), blocks=1),
+  "unet": dict(
+    channels=(4, 8), layers=1, attention=(False, True), groups=2, head_dim=4, patch=1, dropout=0.0
+  ),
+  "transformer": dict(width=8, layers=1, heads=2),
+  "dense": dict(widths=(8, 4)),
+  "convolutional": dict(widths=(4, 8), code=4),
+  "recurrent": dict(width=8, code=4),
+  "spatial": dict(widths=(4, 8), blocks=1, code=3),
+  "pyramid": dict(widths=(4,), blocks=1, code=3),
+  "vdvae": dict(widths=(4, 8), blocks=(1, 1), code=2, patch=1),
+  "vq": dict(codes=8, width=3),
+  "residual": dict(codes=8, width=3, depth=2),
+  "fsq": dict(levels=(4, 3, 2)),
+  "topk": dict(k=2),
+  "annealed_langevin": dict(corrections=2),
+  "diffusion": dict(flow_steps=4, terms=4),
+  "vdm": dict(flow_steps=4, terms=4),
+  "dequantized": dict(flow_steps=4, terms=4),
+  "vae": dict(importance=3),
+  "hvae": dict(importance=3),
+  "wgan_gp": dict(critic_steps=3),
+  "gaussian_mixture": dict(components=3),
+  "rbm": dict(hidden=5, chains=16, sweeps=10),
+  ("latent", "gaussian"): dict(width=4),
+  ("latent", "laplace"): dict(width=4),
+  ("latent", "spherical"): dict(width=4),
+  ("latent", "categorical"): dict(width=4, classes=3),
+  ("latent", "grid"): dict(width=2, places=(2, 2)),
+  ("aim", "importance"): dict(samples=3),
+  ("aim", "factor"): dict(network=dict(name="mlp", widths=(16, 16), activation="leaky_relu")),
+}

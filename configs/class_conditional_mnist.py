@@ -8,11 +8,23 @@ with ten evaluations of the network; 12 min of training on 2 cores of an Intel X
 shared.
 """
 
-from configs import ddpm_mnist
+from configs import base, ddpm_mnist
 
 
 def get_config(arg=""):
-  config = ddpm_mnist.get_config(arg)
+  return base.variant(guided(ddpm_mnist.get_config()), arg, **VARIANTS)
+
+
+def guided(config):
+  """Labels weigh more, where they can be told."""
   config.model.weighting = dict(name="sigmoid")
   config.model.guidance = dict(name="classifier_free", scale=2.0, start=0.1, stop=0.9)
   return config
+
+
+def full(config):
+  """The paper's size, on all 60,000 digits, for accelerators."""
+  return guided(ddpm_mnist.get_config("full"))
+
+
+VARIANTS = dict(full=full)

@@ -21,6 +21,10 @@ def get_config(arg=""):
   config.optim = dict(classifier=dict(name="adam", lr=1e-3, schedule=schedule))
   config.ema = dict(ema=dict(decay=0.99))
   config.eval_ema = "ema"
-  config.update(dict(steps=1500, batch=128, log_every=100, save_every=500, num=360))
+  config.steps = 1500
+  config.batch = 128
+  config.log_every = 100
+  config.save_every = 500
+  config.num = 360
   config.metrics = ("accuracy",)
   return base.variant(config, arg)

@@ -39,21 +39,13 @@ def get_config(arg=""):
   config.optim = dict(denoiser=dict(name="adam", lr=2e-3, schedule=schedule, clip=1.0))
   config.ema = dict(ema=dict(decay=0.999))
   config.eval_ema = "ema"
-  config.update(dict(steps=3600, batch=32, log_every=100, sample_every=1800, save_every=600))
+  config.steps = 3600
+  config.batch = 32
+  config.log_every = 100
+  config.sample_every = 1800
+  config.save_every = 600
   config.metrics = ("fd", "kid", "prdc", "legible", "balance", "nearest")
-  return base.variant(config, arg, smoke=smoke, full=full)
-
-
-def smoke(config):
-  """20 steps of a tiny network on random pictures."""
-  config = base.smoke(config)
-  config.data = dict(name="fake", shape=(12, 12, 1))
-  config.model.network.channels = (8, 16)
-  config.model.network.groups = 4
-  config.model.network.head_dim = 8
-  config.model.sampler.steps = 5
-  config.metrics = ()
-  return config
+  return base.variant(config, arg, **VARIANTS)
 
 
 def full(config):
@@ -77,6 +69,15 @@ def full(config):
   )
   config.ema.ema.decay = 0.9999
   config.dtype = "bfloat16"
-  config.update(dict(steps=200_000, batch=128, log_every=500, sample_every=10_000))
-  config.update(dict(save_every=10_000, milestone_every=50_000, num=10_000, sample_batch=256))
+  config.steps = 200_000
+  config.batch = 128
+  config.log_every = 500
+  config.sample_every = 10_000
+  config.save_every = 10_000
+  config.milestone_every = 50_000
+  config.num = 10_000
+  config.sample_batch = 256
   return config
+
+
+VARIANTS = dict(full=full)

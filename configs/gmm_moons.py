@@ -13,7 +13,13 @@ def get_config(arg=""):
   config = base.get_config()
   config.data = dict(name="toy", kind="moons")
   config.model = dict(name="gaussian_mixture", components=16)
-  config.update(dict(steps=100, batch=10_000, log_every=10, sample_every=50, save_every=50))
-  config.update(dict(sample_batch=512, samples=512, num=1000))
+  config.steps = 100
+  config.batch = 10_000
+  config.log_every = 10
+  config.sample_every = 50
+  config.save_every = 50
+  config.sample_batch = 512
+  config.samples = 512
+  config.num = 1000
   config.metrics = ("likelihood", "w2")
   return base.variant(config, arg)

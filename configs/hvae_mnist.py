@@ -26,15 +26,10 @@ def get_config(arg=""):
   )
   config.ema = dict(ema=dict(decay=0.999))
   config.eval_ema = "ema"
-  config.update(dict(steps=4000, batch=64, log_every=200, sample_every=2000, save_every=1000))
+  config.steps = 4000
+  config.batch = 64
+  config.log_every = 200
+  config.sample_every = 2000
+  config.save_every = 1000
   config.metrics = ("likelihood", "reconstruction")
-  return base.variant(config, arg, smoke=smoke)
-
-
-def smoke(config):
-  """20 steps on random bits."""
-  config = base.smoke(config)
-  config.data = dict(name="fake", shape=(6, 6, 1), binarize="threshold")
-  config.model.ladder.update(dict(widths=(4, 8), blocks=(1, 1), code=2, patch=1))
-  config.model.importance = 5
-  return config
+  return base.variant(config, arg)

@@ -23,16 +23,10 @@ def get_config(arg=""):
   )
   rule = dict(name="adam", lr=1e-3, schedule=dict(name="warmup_cosine", warmup=100), clip=100.0)
   config.optim = dict(encoder=rule, decoder=rule)
-  config.update(dict(steps=4000, batch=64, log_every=200, sample_every=2000, save_every=2000))
+  config.steps = 4000
+  config.batch = 64
+  config.log_every = 200
+  config.sample_every = 2000
+  config.save_every = 2000
   config.metrics = ("reconstruction",)
-  return base.variant(config, arg, smoke=smoke)
-
-
-def smoke(config):
-  """20 steps on random pictures."""
-  config = base.smoke(config)
-  config.data = dict(name="fake", shape=(6, 6, 1), range=(0.0, 1.0))
-  for way in (config.model.encoder, config.model.decoder):
-    way.update(dict(widths=(4, 8), blocks=1))
-  config.model.latent.update(dict(width=2, places=(2, 2)))
-  return config
+  return base.variant(config, arg)

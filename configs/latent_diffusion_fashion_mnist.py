@@ -10,17 +10,16 @@ them legible (72.4 %), 88.2 % of their labels agree (91.2 %); 6 min 37 s of trai
 an Intel Xeon (9.7 steps/s).
 """
 
-from configs import ddpm_mnist, kl_autoencoder_fashion_mnist
+from configs import base, ddpm_mnist, kl_autoencoder_fashion_mnist
 
 
 def get_config(arg=""):
-  first = kl_autoencoder_fashion_mnist.get_config(arg)
-  config = ddpm_mnist.get_config(arg)
+  first = kl_autoencoder_fashion_mnist.get_config()
+  config = ddpm_mnist.get_config()
   config.data = first.data
   config.model.network.patch = 1  # codes are few enough
-  if arg != "smoke":
-    config.model.network.channels = (48, 96)
+  config.model.network.channels = (48, 96)
   config.model = dict(name="latent", stage=first.model, prior=config.model)
-  run = "runs/kl_autoencoder_fashion_mnist" + f"-{arg}" * bool(arg)
+  run = "runs/kl_autoencoder_fashion_mnist"
   config.load = dict(encoder=f"{run}:encoder", decoder=f"{run}:decoder")
-  return config
+  return base.variant(config, arg)

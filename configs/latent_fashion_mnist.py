@@ -22,9 +22,13 @@ def get_config(arg=""):
   config.data = first.data
   config.model = dict(name="latent", stage=first.model)
   config.load = dict(autoencoder=f"runs/{STAGE}:autoencoder")
-  config.update(dict(batch=2048, steps=200, log_every=20, sample_every=100, num=1000))
+  config.batch = 2048
+  config.steps = 200
+  config.log_every = 20
+  config.sample_every = 100
+  config.num = 1000
   config.metrics = ("fd", "legible")
-  return base.variant(mixture(config), arg, smoke=smoke, diffusion=diffusion)
+  return base.variant(mixture(config), arg, **VARIANTS)
 
 
 def mixture(config):
@@ -45,16 +49,11 @@ def diffusion(config):
   config.optim = dict(denoiser=dict(name="adam", lr=1e-3, schedule=dict(name="warmup_cosine")))
   config.ema = dict(ema=dict(decay=0.999))
   config.eval_ema = "ema"
-  config.update(dict(batch=256, steps=10_000, log_every=500, sample_every=5000))
+  config.batch = 256
+  config.steps = 10_000
+  config.log_every = 500
+  config.sample_every = 5000
   return config
 
 
-def smoke(config):
-  """20 steps on random pictures, of the codes of autoencoder_fashion_mnist.py:smoke."""
-  config = base.smoke(config)
-  first = autoencoder_fashion_mnist.get_config("smoke")
-  config.data, config.model.stage = first.data, first.model
-  config.model.prior.components = 3
-  config.load = dict(autoencoder="runs/autoencoder_fashion_mnist-smoke:autoencoder")
-  config.metrics = ()
-  return config
+VARIANTS = dict(diffusion=diffusion)

@@ -8,13 +8,13 @@ probability flow, 2.325 ± 0.016 by the bound of its 50 levels (independent pixe
 of training on 2 cores of an Intel Xeon that other work shared.
 """
 
-from configs import vp_sde_digits
+from configs import base, vp_sde_digits
 
 
 def get_config(arg=""):
-  config = vp_sde_digits.get_config(arg)
+  config = vp_sde_digits.get_config()
   config.model.process = dict(name="ncsn", steps=50, sigma_min=0.02, sigma_max=10.0, sigma_data=0.8)
   config.model.prediction = "score"
   config.model.weighting = dict(name="snr")  # sigma^2 |score error|^2, as published
   config.model.sampler = dict(name="annealed_langevin", steps=50, corrections=10)
-  return config
+  return base.variant(config, arg)

@@ -24,7 +24,13 @@ def get_config(arg=""):
   config.optim = dict(denoiser=dict(name="adam", lr=2e-3, schedule=dict(name="warmup_cosine")))
   config.ema = dict(ema=dict(decay=0.995))
   config.eval_ema = "ema"
-  config.update(dict(steps=5000, batch=256, sample_batch=500, samples=500, num=1000))
-  config.update(dict(log_every=500, sample_every=2000, save_every=2000))
+  config.steps = 5000
+  config.batch = 256
+  config.sample_batch = 500
+  config.samples = 500
+  config.num = 1000
+  config.log_every = 500
+  config.sample_every = 2000
+  config.save_every = 2000
   config.metrics = ("w2",)
   return base.variant(config, arg)

@@ -16,7 +16,12 @@ def get_config(arg=""):
   config.optim = dict(rbm=dict(name="adam", lr=0.005, schedule=dict(name="warmup_linear")))
   config.ema = dict(ema=dict(decay=0.99))
   config.eval_ema = "ema"
-  config.update(dict(steps=10_000, batch=256, sample_batch=256, num=1000))
-  config.update(dict(log_every=500, sample_every=2000, save_every=2000))
+  config.steps = 10_000
+  config.batch = 256
+  config.sample_batch = 256
+  config.num = 1000
+  config.log_every = 500
+  config.sample_every = 2000
+  config.save_every = 2000
   config.metrics = ("likelihood",)
   return base.variant(config, arg)

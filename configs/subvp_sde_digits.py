@@ -8,10 +8,10 @@ features of net digits-7eebc8e7 (real ones 0.95), 84 % legible (real ones 97 %).
 training (12.1 steps/s) on 2 cores of an Intel Xeon.
 """
 
-from configs import vp_sde_digits
+from configs import base, vp_sde_digits
 
 
 def get_config(arg=""):
-  config = vp_sde_digits.get_config(arg)
+  config = vp_sde_digits.get_config()
   config.model.process = dict(name="sub_vp", beta_min=0.1, beta_max=20.0)
-  return config
+  return base.variant(config, arg)

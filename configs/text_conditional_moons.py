@@ -1,7 +1,14 @@
-"""Two words say which of the moons and which end of it: diffusion with cross-attention.
+"""Two words say which of two moons and which end of it.
 
 python -m genjax.main --config=configs/text_conditional_moons.py
 python -m genjax.main --mode=sample --workdir=runs/text_conditional_moons --text="upper left"
+
+A diffusion that attends to the words.
+
+Seed 0: the nearest of 10,000 training points has the very words that were asked for in 98.4 % of
+1,000 samples (of test points 99.7 %), Wasserstein-2 distance 0.16 (real points 0.20; samples are
+drawn for the test points' own words). 73 s of training on 2 cores of an AMD EPYC that other work
+shared.
 """
 
 from configs import base
@@ -21,15 +28,13 @@ def get_config(arg=""):
   config.optim = dict(denoiser=dict(name="adam", lr=2e-3, schedule=dict(name="warmup_cosine")))
   config.ema = dict(ema=dict(decay=0.995))
   config.eval_ema = "ema"
-  config.update(dict(steps=5000, batch=256, sample_batch=512, samples=512, num=1000))
-  config.update(dict(log_every=500, sample_every=2500, save_every=2500))
+  config.steps = 5000
+  config.batch = 256
+  config.sample_batch = 512
+  config.samples = 512
+  config.num = 1000
+  config.log_every = 500
+  config.sample_every = 2500
+  config.save_every = 2500
   config.metrics = ("w2", "heard")
-  return base.variant(config, arg, smoke=smoke)
-
-
-def smoke(config):
-  """20 steps of a tiny network."""
-  config = base.smoke(config)
-  config.model.network.widths = (16, 16)
-  config.model.sampler.steps = 5
-  return config
+  return base.variant(config, arg)

@@ -13,6 +13,8 @@ Wasserstein-2 distance of as many samples (real ones 0.20):
     ncsn    0.074  0.16      polynomial  0.058  0.25
 """
 
+import functools
+
 from configs import base
 
 # name: (process, prediction, sampler)
@@ -44,18 +46,36 @@ def get_config(arg=""):
   config.optim = dict(denoiser=dict(name="adam", lr=2e-3, schedule=dict(name="warmup_cosine")))
   config.ema = dict(ema=dict(decay=0.995))
   config.eval_ema = "ema"
-  config.update(dict(steps=10_000, batch=256, sample_batch=500, samples=500, num=1000))
-  config.update(dict(log_every=500, sample_every=2000, save_every=2000))
+  config.steps = 10_000
+  config.batch = 256
+  config.sample_batch = 500
+  config.samples = 500
+  config.num = 1000
+  config.log_every = 500
+  config.sample_every = 2000
+  config.save_every = 2000
   config.metrics = ("w2", "likelihood")
-  variants = {name: lambda config, name=name: of(config, name) for name in TOYS}
-  return base.variant(of(config, "vp"), arg, **variants)
+  return base.variant(of(config, "vp"), arg, **VARIANTS)
 
 
 def of(config, name):
   """The process called `name`, as it is usually predicted and walked."""
   process, prediction, sampler = TOYS[name]
-  config.model.update(dict(process=dict(name=name, **process), prediction=prediction))
+  config.model.process = dict(name=name, **process)
+  config.model.prediction = prediction
   config.model.sampler = sampler
   if name == "edm":  # sigma is t: uniform times would hardly look at little noise
     config.model.times = dict(name="log_normal", mean=-0.5, std=1.5)
   return config
+
+
+def self_conditioned(config):
+  """Flow matching that sees its own last guess, at the times that tell it most."""
+  config = of(config, "cond_ot")
+  config.model.times = dict(name="importance")
+  config.model.self_condition = True
+  return config
+
+
+VARIANTS = {name: functools.partial(of, name=name) for name in TOYS}
+VARIANTS["self_conditioned"] = self_conditioned

@@ -19,7 +19,12 @@ def get_config(arg=""):
   config.optim = dict(
     network=dict(name="adam", lr=3e-3, schedule=dict(name="warmup_cosine", warmup=100))
   )
-  config.update(dict(steps=2000, batch=128, sample_batch=256, num=1000))
-  config.update(dict(log_every=100, sample_every=500, save_every=500))
+  config.steps = 2000
+  config.batch = 128
+  config.sample_batch = 256
+  config.num = 1000
+  config.log_every = 100
+  config.sample_every = 500
+  config.save_every = 500
   config.metrics = ("likelihood",)
   return base.variant(config, arg)

@@ -24,16 +24,11 @@ def get_config(arg=""):
   rule = dict(name="nadam", lr=3e-3, schedule=dict(name="warmup_cosine", warmup=100))
   config.optim = dict(encoder=rule, decoder=rule)
   epoch = 55_000 // 128
-  config.update(dict(steps=25 * epoch, batch=128, log_every=epoch, num=5000))
-  config.update(dict(sample_every=5 * epoch, save_every=5 * epoch))
+  config.steps = 25 * epoch
+  config.batch = 128
+  config.log_every = epoch
+  config.num = 5000
+  config.sample_every = 5 * epoch
+  config.save_every = 5 * epoch
   config.metrics = ("reconstruction",)
-  return base.variant(config, arg, smoke=smoke)
-
-
-def smoke(config):
-  """20 steps on random pictures."""
-  config = base.smoke(config)
-  config.data = dict(name="fake", shape=(6, 6, 1), range=(0.0, 1.0))
-  config.model.encoder.widths = (16,)
-  config.model.decoder.widths = (16,)
-  return config
+  return base.variant(config, arg)

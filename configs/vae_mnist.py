@@ -32,20 +32,13 @@ def get_config(arg=""):
   )
   adam = dict(name="adam", lr=1e-3)
   config.optim = dict(encoder=adam, decoder=adam)
-  config.update(dict(steps=5000, batch=128, log_every=250, sample_every=2500, save_every=2500))
+  config.steps = 5000
+  config.batch = 128
+  config.log_every = 250
+  config.sample_every = 2500
+  config.save_every = 2500
   config.metrics = ("likelihood", "reconstruction")
   return base.variant(config, arg, **VARIANTS)
-
-
-def smoke(config):
-  """20 steps on random bits."""
-  config = base.smoke(config)
-  config.data = dict(name="fake", shape=(6, 6, 1), binarize="threshold")
-  config.model.encoder.widths = (16,)
-  config.model.decoder.widths = (16,)
-  config.model.latent.width = 4
-  config.model.importance = 5
-  return config
 
 
 def aim(**spec):
@@ -104,7 +97,6 @@ def convolutional(config):
 
 
 VARIANTS = dict(
-  smoke=smoke,
   importance=aim(name="importance", samples=50),
   doubly=aim(name="importance", samples=50, doubly=True),
   beta=aim(name="elbo", beta=4.0, warmup=1000),

@@ -8,11 +8,11 @@ features of net digits-7eebc8e7 (real ones 0.95), 81 % legible (real ones 97 %).
 training on 2 cores of an Intel Xeon that other work shared.
 """
 
-from configs import vp_sde_digits
+from configs import base, vp_sde_digits
 
 
 def get_config(arg=""):
-  config = vp_sde_digits.get_config(arg)
+  config = vp_sde_digits.get_config()
   config.model.name = "vdm"
   config.model.network.fourier = (2, 3)  # 17 levels
   config.model.process = dict(name="learned", gamma_min=-12.0, gamma_max=6.0)
@@ -23,4 +23,4 @@ def get_config(arg=""):
   config.optim.ends = dict(name="adam", lr=1e-2, schedule=schedule)
   config.optim.schedule = dict(name="adam", lr=1e-2, schedule=schedule)
   config.ema.ema.groups = ("denoiser",)
-  return config
+  return base.variant(config, arg)

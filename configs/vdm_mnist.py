@@ -7,22 +7,40 @@ Seed 0, 4,000 training digits: at most 2.10 ± 0.03 bits per dimension by the va
 border costs them nothing: 1.74). 21 min of training on 2 cores of an Intel Xeon.
 """
 
-from configs import ddpm_mnist
+from configs import base, ddpm_mnist
 
 
 def get_config(arg=""):
-  config = ddpm_mnist.get_config(arg)
+  config = vdm(ddpm_mnist.get_config())
+  return base.variant(config, arg, **VARIANTS)
+
+
+def vdm(config):
+  """The bound instead of the weighted loss, no labels, and a schedule that is learnt."""
   config.model.name = "vdm"
-  config.model.network.update(dict(conditions=(), fourier=(7, 8), dropout=0.1))
+  config.model.network.conditions = ()
+  config.model.network.fourier = (7, 8)
+  config.model.network.dropout = 0.1
   config.model.process = dict(name="learned")
   config.model.guidance = dict(name="none")
   config.model.hide = 0.0
-  config.model.sampler = dict(name="ancestral", steps=5 if arg == "smoke" else 250)
+  config.model.sampler = dict(name="ancestral", steps=250)
   schedule = dict(name="constant")
   config.optim.ends = dict(name="adam", lr=1e-2, schedule=schedule)
   config.optim.schedule = dict(name="adam", lr=1e-2, schedule=schedule)
   config.ema.ema.groups = ("denoiser",)
-  if arg != "smoke":
-    config.model.update(dict(flow_steps=8, terms=64))
-    config.update(dict(steps=2400, sample_every=1200, metrics=("likelihood",), num=200))
+  config.model.flow_steps = 8
+  config.model.terms = 64
+  config.steps = 2400
+  config.sample_every = 1200
+  config.metrics = ("likelihood",)
+  config.num = 200
   return config
+
+
+def full(config):
+  """The networks of ddpm_mnist.py:full, on all 60,000 digits."""
+  return vdm(ddpm_mnist.get_config("full"))
+
+
+VARIANTS = dict(full=full)

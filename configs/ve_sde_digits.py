@@ -8,10 +8,10 @@ Seed 0, 1,257 training digits: at most 2.428 ± 0.012 bits per dimension along t
 work shared.
 """
 
-from configs import vp_sde_digits
+from configs import base, vp_sde_digits
 
 
 def get_config(arg=""):
-  config = vp_sde_digits.get_config(arg)
+  config = vp_sde_digits.get_config()
   config.model.process = dict(name="ve", sigma_min=0.01, sigma_max=20.0, sigma_data=0.8)
-  return config
+  return base.variant(config, arg)

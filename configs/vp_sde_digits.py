@@ -29,16 +29,12 @@ def get_config(arg=""):
   config.optim = dict(denoiser=dict(name="adam", lr=2e-3, schedule=schedule, clip=1.0))
   config.ema = dict(ema=dict(decay=0.999))
   config.eval_ema = "ema"
-  config.update(dict(steps=4000, batch=64, log_every=200, sample_every=2000, save_every=1000))
-  config.update(dict(sample_batch=90, num=360))
+  config.steps = 4000
+  config.batch = 64
+  config.log_every = 200
+  config.sample_every = 2000
+  config.save_every = 1000
+  config.sample_batch = 90
+  config.num = 360
   config.metrics = ("likelihood", "fd", "legible", "nearest")
-  return base.variant(config, arg, smoke=smoke)
-
-
-def smoke(config):
-  """20 steps of a tiny network."""
-  config = base.smoke(config)
-  config.model.network.update(dict(channels=(8, 16), groups=4, head_dim=8))
-  config.model.sampler.steps = 5
-  config.model.update(dict(terms=4, flow_steps=4))
-  return config
+  return base.variant(config, arg)

@@ -26,9 +26,13 @@ def get_config(arg=""):
     quantizer=dict(name="vq", codes=256, width=32),
   )
   config.optim = dict(vqvae=dict(name="adam", lr=1e-3))
-  config.update(dict(steps=4000, batch=64, log_every=200, sample_every=2000, save_every=2000))
+  config.steps = 4000
+  config.batch = 64
+  config.log_every = 200
+  config.sample_every = 2000
+  config.save_every = 2000
   config.metrics = ("reconstruction",)
-  return base.variant(config, arg, smoke=smoke, residual=residual, fsq=fsq, two_level=two_level)
+  return base.variant(config, arg, **VARIANTS)
 
 
 def residual(config):
@@ -50,10 +54,4 @@ def two_level(config):
   return config
 
 
-def smoke(config):
-  """20 steps on random pictures."""
-  config = base.smoke(config)
-  config.data = dict(name="fake", shape=(6, 6, 1), range=(0.0, 1.0))
-  config.model.codec.update(dict(widths=(4, 8), blocks=1, code=3))
-  config.model.quantizer.update(dict(codes=8, width=3))
-  return config
+VARIANTS = dict(residual=residual, fsq=fsq, two_level=two_level)

@@ -32,9 +32,13 @@ def get_config(arg=""):
   )
   config.ema = dict(ema=dict(decay=0.999))
   config.eval_ema = "ema"
-  config.update(dict(steps=6000, batch=64, log_every=200, sample_every=2000, save_every=2000))
+  config.steps = 6000
+  config.batch = 64
+  config.log_every = 200
+  config.sample_every = 2000
+  config.save_every = 2000
   config.metrics = ("fd", "legible")
-  return base.variant(config, arg, smoke=smoke, two_level=two_level)
+  return base.variant(config, arg, **VARIANTS)
 
 
 def two_level(config):
@@ -44,12 +48,4 @@ def two_level(config):
   return config
 
 
-def smoke(config):
-  """20 steps on random pictures, of the codes of vqvae_fashion_mnist.py:smoke."""
-  config = base.smoke(config)
-  first = vqvae_fashion_mnist.get_config("smoke")
-  config.data, config.model.stage = first.data, first.model
-  config.model.prior.network.update(dict(width=8, layers=1, heads=2))
-  config.load = dict(vqvae="runs/vqvae_fashion_mnist-smoke:vqvae")
-  config.metrics = ()
-  return config
+VARIANTS = dict(two_level=two_level)

@@ -23,7 +23,13 @@ def get_config(arg=""):
   rule = dict(name="adam", lr=5e-4, b1=0.5, b2=0.9, schedule=dict(name="warmup_linear"))
   config.optim = dict(generator=rule, critic=rule)
   # No average: the generator's batch statistics belong to the parameters they were taken with.
-  config.update(dict(steps=10_000, batch=256, sample_batch=512, samples=512, num=1000))
-  config.update(dict(log_every=500, sample_every=2000, save_every=2000))
+  config.steps = 10_000
+  config.batch = 256
+  config.sample_batch = 512
+  config.samples = 512
+  config.num = 1000
+  config.log_every = 500
+  config.sample_every = 2000
+  config.save_every = 2000
   config.metrics = ("modes", "w2")
   return base.variant(config, arg)

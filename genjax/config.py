@@ -37,7 +37,8 @@ Config = dict[str, Any]
 class Experiment:
   """The top level of every configuration; configs/base.py holds the values most of them share.
 
-  model, data: specs. task: the spec of what adds fields to the data, see data/tasks.py. optim: {group: optimizer spec}, one for each trained group.
+  model, data: specs. task: spec of what adds fields to the data, see data/tasks.py.
+  optim: {group: optimizer spec}, one for each trained group.
   ema: {average: fields of Average}; eval_ema: the one that samples and metrics use, "" for none,
   "@WIDTH", of a finished run, for the one of that width that its "power" averages span.
   load: {group: "runs/NAME:group" or "runs/NAME:group@raw"} from finished runs, before init.

@@ -181,7 +181,8 @@ class DataSpec(Field):
 class Partial(NamedTuple):
   """A real field of which some, or all, may be missing.
 
-  value: [B, *shape], 0 where it is missing. there: [B, *shape[:-1], 1], 1 where it is known, else 0.
+  value: [B, *shape], 0 where it is missing.
+  there: [B, *shape[:-1], 1], 1 where it is known, else 0.
   """
 
   value: jax.Array
@@ -223,8 +224,8 @@ class Objective(NamedTuple):
 
   name: unique, prefixes its metrics; two objectives may train one group.
   loss: (params, buffers, batch, key, step) -> (scalar, (buffers, metrics)).
-  due: host-side function of the step, static under jit: `every(n)` or `between(a, b)`; at every step
-    if not said.
+  due: host-side function of the step, static under jit: `every(n)` or `between(a, b)`; if it is not
+    said, the objective is due at every step.
   """
 
   name: str

@@ -9,7 +9,8 @@ declare what only the run knows and the registry passes it in:
     total_steps: int         how many steps the run trains
     dtype: str               the compute dtype of networks, "float32" or "bfloat16"
 
-A class may tell what is nested in it something else, by `given(field, fields before it, given)`.
+A class may tell what is nested in it something else, by `given(field, fields before it, given)`,
+and says in `view` which of its fields may be changed after training.
 """
 
 import dataclasses
@@ -91,6 +92,21 @@ def describe(table: str, obj: Any) -> dict[str, Any]:
   name = next(name for name, cls in TABLES[table].items() if cls is type(obj))
   tables = hints(type(obj))
   return {"name": name} | {key: plain(tables[key], getattr(obj, key)) for key in fields(type(obj))}
+
+
+def view(table: str, spec: Mapping[str, Any], path: str = "") -> list[str]:
+  """The dotted keys of a spec that may be changed after training, nested specs included.
+
+  A class says which of its fields they are in `view`, a tuple or a function of the spec.
+  """
+  path, cls = path or table, lookup(table, spec["name"])
+  own = getattr(cls, "view", ())
+  keys = [f"{path}.{name}" for name in (own(spec) if callable(own) else own)]
+  for name, hint in hints(cls).items():
+    inner = table_of(hint)
+    if inner and isinstance(spec.get(name), Mapping):
+      keys += view(inner, spec[name], f"{path}.{name}")
+  return keys
 
 
 def plain(hint: Any, value: Any) -> Any:

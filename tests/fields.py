@@ -14,7 +14,7 @@ def of(process, denoise):
     x0 = denoise(xt, alpha, sigma)
     return x0, (xt - alpha * x0) / sigma, memory
 
-  return solvers.Field(lambda x: (), at)
+  return solvers.VectorField(lambda x: (), at)
 
 
 def gaussian(process, mean, std):

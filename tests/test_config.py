@@ -9,7 +9,8 @@ import textwrap
 import jax
 import pytest
 
-from genjax import config, core, registry, restored
+from genjax import config, core, registry
+from genjax.runs import build
 from genjax.training import sharding
 
 ROOT = pathlib.Path(__file__).parents[1]
@@ -40,7 +41,7 @@ def test_full_variants_can_be_trained_and_have_the_papers_size(name, published):
   """Traced, not run; the papers' networks have three channels and no labels."""
   overrides = ["data.name=fake", "data.shape=28,28,1"]
   whole, _ = config.from_file(f"{ROOT}/configs/{name}.py:full", overrides)
-  model, key = restored.assemble(whole).model, jax.random.key(0)
+  model, key = build.assemble(whole).model, jax.random.key(0)
   batch = {
     "x": jax.ShapeDtypeStruct((8, 28, 28, 1), "float32"),
     "label": jax.ShapeDtypeStruct((8,), "int32"),
@@ -69,7 +70,7 @@ def test_every_variant_fits_together(file, variant, data):
   """Traced, not run."""
   overrides = ["data.name=fake", "data.shape=28,28,1", "data.n=100", data]
   whole, _ = config.from_file(f"{ROOT}/configs/{file}.py:{variant}", overrides)
-  setup, key = restored.assemble(whole), jax.random.key(0)
+  setup, key = build.assemble(whole), jax.random.key(0)
   batch = setup.pipeline.at(0)
   state = setup.abstract(sharding.mesh())
   for objective in setup.model.objectives:
@@ -224,13 +225,13 @@ def test_missing_files_and_variants(tmp_path, monkeypatch):
 def test_illegal_pairs_are_refused_when_built(overrides, message):
   whole, _ = config.from_file(MOONS, overrides)
   with pytest.raises(core.UserError, match=message):
-    restored.assemble(whole)
+    build.assemble(whole)
 
 
 def test_missing_optimizer_is_named():
   whole, _ = config.from_file(MOONS)
   with pytest.raises(core.UserError, match=r"optim\.denoiser is missing"):
-    restored.assemble({**whole, "optim": {}})
+    build.assemble({**whole, "optim": {}})
 
 
 def test_difference_is_by_leaves():
@@ -253,5 +254,5 @@ def test_every_default_is_of_its_declared_type(field):
     hints, fields = registry.hints(cls), registry.fields(cls)
     for key, value in ((k, f.default) for k, f in fields.items()):
       if value is not dataclasses.MISSING:
-        plain = registry.plain(key, value)
-        assert config._complete_value(key, hints[key], plain, f"{name}.{key}") == plain
+        plain = registry.plain(hints[key], value)
+        assert config._complete_value(hints[key], plain, f"{name}.{key}") == plain

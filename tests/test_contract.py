@@ -11,120 +11,47 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from genjax import config, core, registry, restored
+from genjax import config, core, registry
+from genjax.runs import build
 from genjax.training import checkpoints, loop, sharding
 from genjax.training import step as step_lib
 
 ROOT = pathlib.Path(__file__).parents[1]
-FAKE = ["data.name=fake", "data.shape=4,4,1"]
-SPATIAL = ["model.codec.widths=4,8", "model.codec.blocks=1"]
-CODES = ["model.codec.code=3", "model.quantizer.width=3", "model.quantizer.codes=8"]
-TWO_LEVEL = ["model.codec.widths=4", "model.codec.blocks=1", *CODES]
-STAGE = [override.replace("model.", "model.stage.") for override in TWO_LEVEL]
-PRIOR = ["model.prior.network.width=8", "model.prior.network.layers=1"]
-# name -> (configuration, of which ":smoke" is taken if it says no other; overrides to make it tiny)
-MEMBERS = {
-  "guided": (
-    "ddpm_mnist",
-    ["model.network.channels=4,8", "model.network.layers=1", "data.shape=6,6,1"],
-  ),
-  "diffusion": ("ddpm_moons", ["model.network.widths=16,16", "model.sampler.steps=5"]),
-  "flow": (
-    "toys",
-    [
-      "model.process.name=cond_ot",
-      "model.prediction=velocity",
-      "model.sampler.name=euler",
-      "model.sampler.steps=5",
-      "model.network.widths=16,16",
-      "model.flow_steps=12",
-      "model.times.name=importance",
-      "model.times.bins=4",
-      "model.self_condition=true",
-    ],
-  ),
-  "vdm": ("vdm_digits", [*FAKE, "model.network.name=mlp", "model.network.widths=16,16"]),
-  "dequantized": (
-    "dequantized_digits",
-    [
-      *FAKE,
-      "model.network.channels=4,8",
-      "model.network.groups=2",
-      "model.network.head_dim=4",
-      "model.sampler.name=ddim",
-    ],
-  ),
-  "classifier": ("classifier_digits", [*FAKE, "model.network.widths=8,8"]),
-  "autoencoder": ("autoencoder_fashion_mnist", [*FAKE, "model.codec.widths=8,4"]),
-  "greedy": (
-    "autoencoder_fashion_mnist:greedy",
-    [*FAKE, "model.codec.widths=8,4", "model.greedy=1", "steps=20", "batch=16"],
-  ),
-  "latent": ("latent_fashion_mnist", [*FAKE, "model.stage.codec.widths=8,4"]),
-  "vqvae": ("vqvae_fashion_mnist", []),
-  "vqvae2": ("vqvae_fashion_mnist:two_level", [*FAKE, *TWO_LEVEL, "batch=16"]),
-  "vae": ("vae_mnist", ["model.pseudo_inputs=3", "optim.prior.name=adam"]),
-  "hvae": ("hvae_mnist", []),
-  "completion": ("vae_mnist", ["model.known=left"]),
-  "grid": ("kl_autoencoder_fashion_mnist", []),
-  "wgan_gp": ("wgan_gp_ring", ["model.critic_steps=3"]),
-  "gaussian_mixture": ("gmm_moons", ["model.components=3", "batch=64"]),
-  "autoregressive": ("transformer_bars", ["data.size=3", "model.network.width=8"]),
-  "rbm": ("rbm_bars", ["model.hidden=5", "model.sweeps=10", "data.size=3"]),
-}
 
 
-BITS = ["data.name=fake", "data.shape=6,6,1", "data.binarize=threshold", "model.importance=3"]
-SMALL = ["steps=20", "batch=16", "sample_batch=16", "num=32", "samples=16"]
-WIDTHS = ["model.encoder.widths=8", "model.decoder.widths=8"]
-CODECS = {"convolutional": ["model.codec.widths=4,8"], "recurrent": ["model.codec.width=8"],
-          "restoring": ["model.codec.widths=4", "model.codec.blocks=1"],
-          "topk": ["model.codec.widths=8,4", "model.code.k=2"]}  # fmt: skip
+def configurations():
+  """(FILE:VARIANT, its model) of every configuration and variant, each made tiny by `smoke`."""
+  for path in sorted((ROOT / "configs").glob("*.py")):
+    if path.stem != "base":
+      module = runpy.run_path(str(path))
+      for variant in ("", *module.get("VARIANTS", {})):
+        made = module["get_config"](variant)
+        yield f"{path.stem}:{variant}", made.model.name, made.data.name
 
 
-OTHERS = {
-  "residual": ("vqvae_fashion_mnist:residual", [*SPATIAL, *CODES]),
-  "fsq": ("vqvae_fashion_mnist:fsq", SPATIAL),
-  "latent:diffusion": (
-    "latent_fashion_mnist:diffusion",
-    [
-      "model.stage.codec.widths=4,8",
-      "model.prior.network.widths=16,16",
-      "model.prior.sampler.steps=5",
-    ],
-  ),
-  "codes": ("vqvae_prior_fashion_mnist", []),
-  "codes:two_level": ("vqvae_prior_fashion_mnist:two_level", [*STAGE, *PRIOR]),
-  "latent_diffusion": ("latent_diffusion_fashion_mnist", []),
-}
+def first_of_each_family(members):
+  """The member that stands for its family: one of points where there is one, else the first."""
+  chosen = {}
+  for name, family, _ in sorted(members, key=lambda member: member[2] != "toy"):
+    chosen.setdefault(family, name)
+  return chosen
 
 
-def variants():
-  """The others of families of many: the same contract, run by `make test-slow`."""
-  for name in [*runpy.run_path(f"{ROOT}/configs/vae_mnist.py")["VARIANTS"]][1:]:
-    yield f"vae:{name}", (f"vae_mnist:{name}", [*BITS, *SMALL, *WIDTHS])
-  for name in [*runpy.run_path(f"{ROOT}/configs/autoencoder_fashion_mnist.py")["VARIANTS"]][1:]:
-    if name != "greedy":  # it is among the others
-      own = CODECS.get(name, ["model.codec.widths=8,4"])
-      yield f"autoencoder:{name}", (f"autoencoder_fashion_mnist:{name}", [*FAKE, *SMALL, *own])
-  for name, (file, own) in OTHERS.items():
-    yield name, (file, [*FAKE, *SMALL, *own] if ":" in file else own)  # each smoke is tiny
-
-
-VARIANTS = dict(variants())
-NAMES = [*MEMBERS, *(pytest.param(name, marks=pytest.mark.slow) for name in VARIANTS)]
+MEMBERS = list(configurations())
+FAMILIES = first_of_each_family(MEMBERS)
+NAMES = [
+  name if name in FAMILIES.values() else pytest.param(name, marks=pytest.mark.slow)
+  for name, *_ in MEMBERS
+]
 
 
 def test_every_family_is_a_member():
-  parts = [name.partition(":") for name, _ in MEMBERS.values()]
-  files = {f"{ROOT}/configs/{file}.py{colon}{variant}" for file, colon, variant in parts}
-  families = {config.from_file(file)[0]["model"]["name"] for file in files}
-  assert families == set(registry.MODELS)
+  assert set(FAMILIES) == set(registry.MODELS)
 
 
 @pytest.fixture(scope="module", params=NAMES)
 def member(request):
-  return Member(*(MEMBERS | VARIANTS)[request.param])
+  return Member(request.param)
 
 
 class Member:
@@ -134,7 +61,7 @@ class Member:
     file, _, variant = name.partition(":")
     path = f"{ROOT}/configs/{file}.py:{variant or 'smoke'}"
     self.config = config.from_file(path, [*overrides, "data.n=500"])[0]
-    self.setup = restored.assemble(self.config)
+    self.setup = build.assemble(self.config)
     self.model, self.over = self.setup.model, sharding.mesh()
     self.step = self.setup.program(self.over).once
     if hasattr(self.model, "sample"):
@@ -156,8 +83,8 @@ class Member:
   def keys(self, seed, n=6):
     return jax.random.split(jax.random.key(seed), n)
 
-  def cond(self, n=6):
-    return self.setup.conditions(jnp.arange(n))
+  def cond(self, first=0, n=6):
+    return self.conditions.at(first + np.arange(n), "test")
 
 
 def data(state):
@@ -167,7 +94,7 @@ def data(state):
 
 def test_init_is_deterministic(member):
   chex.assert_trees_all_equal(data(member.initial()), data(member.states[0]))
-  other = restored.assemble({**member.config, "seed": 1}).initial(member.over, {})
+  other = build.assemble({**member.config, "seed": 1}).initial(member.over, {})
   with pytest.raises(AssertionError):
     chex.assert_trees_all_equal(other.params, member.states[0].params)
 
@@ -254,9 +181,44 @@ def test_sample_depends_on_its_own_key(member):
   if spec.range:
     assert x.min() >= spec.range[0] and x.max() <= spec.range[1]
   others = keys.at[1:].set(member.keys(1)[1:])
-  y = member.sample(state.params, state.buffers, others, member.cond())
+  cond = jax.tree.map(lambda a, b: np.concatenate([a[:1], b[1:]]), member.cond(), member.cond(6))
+  y = member.sample(state.params, state.buffers, others, cond)
   chex.assert_trees_all_equal(x[0], y[0])
   assert not np.array_equal(x[1:], y[1:])
+
+
+def test_samples_hear_their_conditions_and_do_without(member):
+  if not member.conditions.names or not hasattr(member.model, "sample"):
+    pytest.skip("is told nothing")
+  state, keys = member.states[-1], member.keys(0)
+  draw = lambda cond: member.sample(state.params, state.buffers, keys, cond)
+  assert not np.array_equal(draw(member.cond()), draw(member.cond(7)))
+  null = core.hidden(member.cond(), member.setup.data.spec, jnp.ones(6, bool))
+  chex.assert_tree_all_finite(draw(null))
+
+
+def test_gradients_are_finite_where_all_conditions_are_null(member):
+  if not member.conditions.names:
+    pytest.skip("is told nothing")
+  state, batch = member.states[-1], member.batch(0)
+  hide = lambda cond: core.hidden(cond, member.setup.data.spec, jnp.ones(len(batch["x"]), bool))
+  batch = {**batch, **hide(core.given(member.model, batch))}
+  for objective in member.model.objectives:
+    loss = lambda own, o=objective: o.loss(
+      {**state.params, **own}, state.buffers, batch, jax.random.key(0), 0
+    )[0]
+    own = {group: state.params[group] for group in objective.trains}
+    chex.assert_tree_all_finite(jax.jit(jax.grad(loss))(own))
+
+
+def test_batches_are_as_the_spec_says_and_rows_those_of_the_whole(member):
+  pipeline, spec = member.setup.pipeline, member.setup.data.spec
+  whole, part = pipeline.at(3), pipeline.at(3, slice(2, 7))
+  assert set(whole) == {"x", *spec.fields}
+  for name, field in {"x": spec, **spec.fields}.items():
+    value = core.partial(whole[name]).value
+    assert value.shape[1:] == field.shape and value.dtype == field.dtype, name
+  chex.assert_trees_all_equal(jax.tree.map(lambda a: a[2:7], whole), part)
 
 
 def test_trajectory_ends_in_the_sample(member):
@@ -276,15 +238,15 @@ def test_codes_and_back(member):
     pytest.skip("has no codes")
   state, x = member.states[-1], member.batch(0)["x"]
   code = jax.jit(member.model.encode)
-  z = code(state.params, state.buffers, x)
+  z = code(state.params, state.buffers, x, core.given(member.model, member.batch(0)))
   assert len(z) == len(x)
-  cond = ({"known": x},) if "known" in member.model.conditions else ()
-  again = member.model.decode(state.params, state.buffers, z, *cond)
+  cond = core.given(member.model, member.batch(0))
+  again = member.model.decode(state.params, state.buffers, z, cond)
   chex.assert_shape(again, x.shape)
   chex.assert_tree_all_finite(again)
-  twice = member.model.reconstruct(state.params, state.buffers, x)
+  twice = member.model.reconstruct(state.params, state.buffers, x, cond)
   chex.assert_trees_all_close(again, twice, atol=1e-5)
-  other = code(state.params, state.buffers, x.at[1:].set(0.5))  # an example's code is its own
+  other = code(state.params, state.buffers, x.at[1:].set(0.5), cond)  # an example's code is its own
   chex.assert_trees_all_close(z[0], other[0], atol=1e-5)
 
 
@@ -307,7 +269,7 @@ def total(member, likelihood, state):
     x = (np.arange(2**size)[:, None] >> np.arange(size)) & 1
     x, volume = x.astype(np.float32).reshape(-1, *spec.shape), 1.0
   else:
-    axis = np.linspace(-15, 15, 601)
+    axis = np.linspace(-15, 15, 301)
     x = np.stack(np.meshgrid(axis, axis), -1).reshape(-1, 2).astype(np.float32)
     volume = (axis[1] - axis[0]) ** 2
   key = jax.random.key(0)

@@ -14,10 +14,10 @@ import jax
 import numpy as np
 from sklearn import decomposition
 
-from genjax import restored
 from genjax.evaluation import likelihoods, probes
 from genjax.launch import trained
 from genjax.report import markdown, pictures
+from genjax.runs import open as runs
 
 HERE = pathlib.Path(__file__).parent
 RUNS = HERE.parents[1] / "runs" / "anomalies"
@@ -34,7 +34,7 @@ COLUMNS = [("vae", "-log p"), *((n, s) for n in (*MODELS, "pca") for s in BOTH),
 SHOWN, LINEAR = 10, 30
 
 
-def scores(run: restored.Run, batch: dict) -> dict[str, np.ndarray]:
+def scores(run: runs.Run, batch: dict) -> dict[str, np.ndarray]:
   """name -> [N], higher for what is stranger."""
   params, buffers, model, x = run.params, run.buffers, run.model, batch["x"]
   usual = run.batch("train")["x"]
@@ -51,7 +51,7 @@ def scores(run: restored.Run, batch: dict) -> dict[str, np.ndarray]:
   return values
 
 
-def linear(run: restored.Run, batch: dict) -> dict[str, np.ndarray]:
+def linear(run: runs.Run, batch: dict) -> dict[str, np.ndarray]:
   """The same without a network: by principal components, and how much is white."""
   x, usual = (b["x"].reshape(len(b["x"]), -1) for b in (batch, run.batch("train")))
   pca = decomposition.PCA(LINEAR, random_state=0).fit(usual)
@@ -72,7 +72,7 @@ def measure(digit: int) -> tuple[list[dict], np.ndarray]:
   found, strangest = [], None
   for name, (config, overrides) in MODELS.items():
     overrides = [*overrides, *QUIET, f"data.leave_out={digit}"]
-    run = restored.Run.open(trained.trained(config, RUNS / f"{name}-{digit}", overrides))
+    run = runs.Run.open(trained.trained(config, RUNS / f"{name}-{digit}", overrides))
     batch = run.batch("test")
     strange, x = np.asarray(batch["label"]) == digit, {"x": batch["x"]}
     tables = {name: scores(run, x)}

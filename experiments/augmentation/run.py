@@ -15,10 +15,10 @@ import jax
 import numpy as np
 import optax
 
-from genjax import restored
 from genjax.launch import trained
 from genjax.networks import classifier
 from genjax.report import bars, markdown
+from genjax.runs import open as runs
 
 HERE = pathlib.Path(__file__).parent
 RUN = HERE.parents[1] / "runs" / "class_conditional_mnist"
@@ -50,7 +50,7 @@ def learn(x: np.ndarray, label: np.ndarray, test: dict, seed: int) -> float:
 
 def main() -> None:
   workdir = trained.trained("class_conditional_mnist", RUN)
-  run = restored.Run.open(workdir)
+  run = runs.Run.open(workdir)
   share = lambda split: {"x": split["x"].astype(np.float32) / 255, "label": split["label"]}
   real, test = share(run.data.splits["train"]), share(run.data.splits["test"])
   drawn = share(run.samples(max(DRAWN)))

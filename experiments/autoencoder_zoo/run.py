@@ -17,10 +17,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from genjax import restored
 from genjax.evaluation import reconstruction
 from genjax.launch import trained
 from genjax.report import markdown, pictures
+from genjax.runs import open as runs
 
 HERE = pathlib.Path(__file__).parent
 ROOT = HERE.parents[1]
@@ -51,7 +51,7 @@ def measure(name: str, seed: int) -> dict:
   """A trained model on the validation split."""
   overrides = [f"seed={seed}", "metrics="]
   workdir = trained.trained(ZOO[name][0], RUNS / f"{name}-{seed}", overrides)
-  run = restored.Run.open(workdir).against("valid")
+  run = runs.Run.open(workdir).against("valid")
   facts = json.loads((workdir / "run.json").read_text())
   epochs = run.config["steps"] * run.config["batch"] / len(run.data.splits["train"]["x"])
   values = reconstruction.reconstruction(run)
@@ -69,7 +69,7 @@ def measure(name: str, seed: int) -> dict:
   }
 
 
-def beside(run: restored.Run) -> tuple[float, float]:
+def beside(run: runs.Run) -> tuple[float, float]:
   """(what the loss has beside the mean square error, their sum), in the book's units."""
   x, config = run.batch("valid", VALID)["x"], run.config["model"]
   if config["name"] == "vae":
@@ -88,7 +88,7 @@ def beside(run: restored.Run) -> tuple[float, float]:
   return float(penalty), float(error + penalty)
 
 
-def bound(run: restored.Run, x: np.ndarray) -> tuple[float, float]:
+def bound(run: runs.Run, x: np.ndarray) -> tuple[float, float]:
   """(KL / D, mean square error with z drawn + KL / D): the ELBO's two parts without constants."""
   parts = run.model.parts(run.params, run.buffers, {"x": x}, run.key("zoo"))
   size, std = x[0].size, run.config["model"]["head"]["std"]
@@ -103,7 +103,7 @@ def picture(names: list[str]) -> None:
   rows = []
   for name in names:
     workdir = RUNS / f"{name}-0"
-    run = restored.Run.open(workdir).against("valid")
+    run = runs.Run.open(workdir).against("valid")
     x, again = run.reconstructions(SHOWN)
     rows += [again] if rows else [x, again]
   pictures.save_png(HERE / "reconstructions.png", pictures.grid(np.concatenate(rows), SHOWN))

@@ -37,7 +37,7 @@ from scipy import optimize
 from genjax import core
 from genjax.distributions import sources
 from genjax.evaluation import distances
-from genjax.families import diffusion
+from genjax.families.diffusion import diffusion
 from genjax.networks import mlp
 from genjax.processes import continuous, couplings
 from genjax.report import markdown
@@ -115,7 +115,9 @@ class Coupled(diffusion.Diffusion):
 
 def model(problem: str) -> Coupled:
   spec = core.DataSpec(shape=(2,), classes=2)
-  network = mlp.MLP(widths=(128, 128, 128), conditional=problem == "class", spec=spec)
+  network = mlp.MLP(
+    widths=(128, 128, 128), conditions=("label",) if problem == "class" else (), spec=spec
+  )
   return Coupled(spec=spec, network=network, given=PROBLEMS[problem])
 
 

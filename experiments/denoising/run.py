@@ -12,10 +12,10 @@ import pathlib
 import numpy as np
 from scipy import ndimage, signal
 
-from genjax import restored
 from genjax.evaluation import probes
 from genjax.launch import trained
 from genjax.report import markdown, pictures
+from genjax.runs import open as runs
 
 HERE = pathlib.Path(__file__).parent
 RUNS = HERE.parents[1] / "runs" / "denoising"
@@ -23,10 +23,10 @@ TRAINED, LEVELS = (0.1, 0.3, 0.5), (0.1, 0.2, 0.3, 0.5)
 HELD_OUT, SHOWN, WINDOWS = 1_000, 10, (3, 5)
 
 
-def model(std: float) -> restored.Run:
+def model(std: float) -> runs.Run:
   overrides = [f"model.corruption.std={std}", "metrics=", "sample_every=0"]
   where = trained.trained("autoencoder_fashion_mnist:restoring", RUNS / f"{std}", overrides)
-  return restored.Run.open(where)
+  return runs.Run.open(where)
 
 
 def filters(noisy: np.ndarray, std: float) -> dict[str, np.ndarray]:

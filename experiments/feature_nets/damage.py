@@ -13,7 +13,8 @@ import numpy as np
 from absl import app
 from scipy import ndimage
 
-from genjax.data import mnist, sources
+from genjax.data.sources import base as sources
+from genjax.data.sources import mnist
 from genjax.evaluation import metrics
 
 NAMES = ("fd", "kid", "prdc", "legible", "balance", "nearest")

@@ -21,7 +21,8 @@ import optax
 from absl import app, flags
 
 from genjax import core
-from genjax.data import digits, mnist, sources
+from genjax.data.sources import base as sources
+from genjax.data.sources import digits, mnist
 from genjax.evaluation import features
 from genjax.networks import classifier
 

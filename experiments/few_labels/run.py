@@ -16,10 +16,10 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from genjax import restored
 from genjax.evaluation import probes
 from genjax.launch import trained
 from genjax.report import bars, markdown
+from genjax.runs import open as runs
 
 HERE = pathlib.Path(__file__).parent
 RUN = HERE.parents[1] / "runs" / "few_labels"
@@ -36,7 +36,7 @@ def labelled(split: dict, n: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
   return split["x"][index], label[index]
 
 
-def accuracy(run: restored.Run, way: str, n: int, seed: int) -> float:
+def accuracy(run: runs.Run, way: str, n: int, seed: int) -> float:
   """On the test split, after the last step: no more labels are seen."""
   x, label = labelled(run.data.splits["train"], n, seed)
   x = x.astype(np.float32) / 255
@@ -71,7 +71,7 @@ def accuracy(run: restored.Run, way: str, n: int, seed: int) -> float:
 
 def main() -> None:
   workdir = trained.trained("autoencoder_fashion_mnist:stacked", RUN, ["metrics="])
-  run = restored.Run.open(workdir)
+  run = runs.Run.open(workdir)
   results = []
   for n, way, seed in itertools.product(LABELS, WAYS, SEEDS):
     share = accuracy(run, way, n, seed)

@@ -12,10 +12,10 @@ import jax
 import numpy as np
 from sklearn import decomposition
 
-from genjax import restored
 from genjax.evaluation import probes
 from genjax.launch import trained
 from genjax.report import markdown, pictures
+from genjax.runs import open as runs
 
 HERE = pathlib.Path(__file__).parent
 RUN = HERE.parents[1] / "runs" / "hashing"
@@ -23,7 +23,7 @@ QUERIES, LIBRARY, SHOWN = 1_000, 20_000, 9
 KS = (1, 10, 100)
 
 
-def distances(run: restored.Run) -> dict[str, np.ndarray]:
+def distances(run: runs.Run) -> dict[str, np.ndarray]:
   """name -> [QUERIES, LIBRARY] of test pictures from training pictures."""
   library, queries = run.batch("train", LIBRARY)["x"], run.batch("test", QUERIES)["x"]
   encode = jax.jit(lambda x: run.model.encode(run.params, run.buffers, x))
@@ -54,7 +54,7 @@ def square(a: np.ndarray, b: np.ndarray) -> np.ndarray:
 
 def main() -> None:
   workdir = trained.trained("autoencoder_fashion_mnist:binary", RUN, ["metrics="])
-  run = restored.Run.open(workdir)
+  run = runs.Run.open(workdir)
   label = [run.data.splits[s]["label"][:n] for s, n in (("test", QUERIES), ("train", LIBRARY))]
   same, found = label[0][:, None] == label[1], distances(run)
   results = {

@@ -17,9 +17,9 @@ import matplotlib
 import numpy as np
 from sklearn import manifold
 
-from genjax import restored
 from genjax.launch import trained
 from genjax.report import pictures
+from genjax.runs import open as runs
 
 matplotlib.use("Agg")
 from matplotlib import offsetbox, pyplot
@@ -37,7 +37,7 @@ APART = 0.06  # of thumbnails, as a share of the width
 class Space:
   """Codes there and back, in stored pictures; x, label, z: of test pictures."""
 
-  def __init__(self, run: restored.Run):
+  def __init__(self, run: runs.Run):
     self.run, batch = run, run.batch("test", MAPPED)
     model, params, buffers = run.model, run.params, run.buffers
     self.decode = jax.jit(lambda z: model.decode(params, buffers, z))
@@ -103,7 +103,7 @@ def scatter(space: Space) -> None:
 
 def main() -> None:
   workdir = trained.trained("vae_fashion_mnist", RUN)
-  space = Space(restored.Run.open(workdir))
+  space = Space(runs.Run.open(workdir))
   pictures.save_png(HERE / "between.png", pictures.grid(between(space), STEPS))
   pictures.save_png(HERE / "traversals.png", pictures.grid(traversals(space), STEPS))
   pictures.save_png(HERE / "arithmetic.png", pictures.grid(arithmetic(space), 10))

@@ -15,6 +15,7 @@ import matplotlib
 
 from genjax.launch import trained
 from genjax.report import markdown
+from genjax.runs import open as runs
 
 matplotlib.use("Agg")
 from matplotlib import pyplot
@@ -63,11 +64,10 @@ def rows() -> list[tuple[str, str, int, dict]]:
 def measure(workdir: pathlib.Path, sampler: dict) -> dict:
   """Fréchet distance and share of legible samples, against the test split."""
   from genjax import config as config_lib
-  from genjax import restored
   from genjax.evaluation import metrics
 
   overrides = [f"model.sampler.{key}={value}" for key, value in sampler.items()]
-  run = restored.Run.open(workdir, config_lib.from_run(workdir, overrides)[0])
+  run = runs.Run.open(workdir, config_lib.from_run(workdir, overrides)[0])
   values = metrics.METRICS["fd"](run) | metrics.METRICS["legible"](run)
   short = {name.partition("/")[0]: v for name, v in values.items() if name.count("/") == 1}
   real = next(v for name, v in values.items() if name.startswith("fd/") and name.endswith("/real"))

@@ -12,10 +12,10 @@ import jax
 import matplotlib
 import numpy as np
 
-from genjax import restored
 from genjax.evaluation import likelihoods
 from genjax.launch import trained
 from genjax.report import markdown
+from genjax.runs import open as runs
 
 matplotlib.use("Agg")
 from matplotlib import pyplot
@@ -37,7 +37,7 @@ HEAD = ["model", "rate", "distortion", "-ELBO", "-log p (200 samples)", "active"
 def measure(name: str) -> dict:
   """Means over held-out digits, in nats: what the code costs, and what it leaves to say."""
   workdir = trained.trained("vae_mnist", RUNS / name, [*MODELS[name], "metrics=", "sample_every=0"])
-  run = restored.Run.open(workdir)
+  run = runs.Run.open(workdir)
   batch, model = run.batch("test", HELD_OUT), run.model
   once = jax.jit(lambda *args: model.once(*args)._replace(buffers=None)._asdict())
   parts = [likelihoods.over(run, once, batch, run.key(str(i))) for i in range(10)]

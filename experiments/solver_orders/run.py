@@ -79,7 +79,7 @@ class ThreeM:
   grid: Any = KARRAS
 
   def start(self, xt):
-    return multistep.Answers.none(xt, 3)
+    return multistep.PastAnswers.none(xt, 3)
 
   def step(self, field, process, xt, t, s, z, memory, history):
     (alpha_t, sigma_t), (alpha_s, sigma_s) = process.coefficients(t), process.coefficients(s)
@@ -162,7 +162,7 @@ LINES = {  # those of the figure that differ: (solver, color, dashed)
 }
 
 
-def field(data: Data, process) -> solvers.Field:
+def field(data: Data, process) -> solvers.VectorField:
   """The exact posterior means; arrays [N, 1]."""
 
   def at(xt, t, memory):
@@ -173,7 +173,7 @@ def field(data: Data, process) -> solvers.Field:
     x0 = jnp.sum(belongs * each, axis=-1, keepdims=True)
     return x0, (xt - alpha * x0) / sigma, memory
 
-  return solvers.Field(lambda xt: (), at)
+  return solvers.VectorField(lambda xt: (), at)
 
 
 def marginal(data: Data, process, t) -> tuple[np.ndarray, np.ndarray]:
@@ -363,8 +363,8 @@ def _line(panel, row: Row, errors, label, color, dashed) -> None:
 
 def main() -> None:
   covered = {type(row.solver) for row in (FLOW | NOISY).values()}
-  others = registry.SOLVERS.keys() - WITHOUT
-  missing = [name for name in others if registry.SOLVERS[name] not in covered]
+  others = registry.TABLES["sampler"].keys() - WITHOUT
+  missing = [name for name in others if registry.TABLES["sampler"][name] not in covered]
   if missing:
     raise SystemExit(f"no row for {', '.join(missing)}")
   start = time.perf_counter()

@@ -15,7 +15,8 @@ import jax.numpy as jnp
 import worker
 
 from genjax import config as config_lib
-from genjax import core, restored
+from genjax import core
+from genjax.runs import build
 from genjax.training import runtime, sharding
 
 CONFIG = str(pathlib.Path(__file__).with_name("unet.py"))
@@ -26,7 +27,7 @@ class Work:
 
   def __init__(self, overrides):
     values, _ = config_lib.from_file(CONFIG, overrides)
-    self.setup, over = restored.assemble(values), sharding.mesh()
+    self.setup, over = build.assemble(values), sharding.mesh()
     self.batch = sharding.place(self.setup.pipeline.at(0), over)
     self.state = self.setup.initial(over, {})
     self.step_fn = self.setup.program(over).once

@@ -22,7 +22,8 @@ import time
 import jax
 
 from genjax import config as config_lib
-from genjax import restored, run
+from genjax.modes import train
+from genjax.runs import build
 from genjax.training import checkpoints, loop, runtime, sharding, writers
 
 REPEATS = 5
@@ -30,7 +31,7 @@ REPEATS = 5
 
 def overhead(path: str, steps: str, *overrides) -> dict:
   config, _ = config_lib.from_file(path, list(overrides))
-  setup, over, n = restored.assemble(config), sharding.mesh(), int(steps)
+  setup, over, n = build.assemble(config), sharding.mesh(), int(steps)
   program = setup.program(over)
   state = loop.copy(setup.initial(over, {}))
   batch = sharding.place(setup.pipeline.at(0), over)
@@ -93,8 +94,8 @@ def stalls(path: str, *overrides) -> dict:
   for kind, (owner, name) in calls.items():
     setattr(owner, name, timed(getattr(owner, name), seconds[kind]))
   workdir = pathlib.Path(tempfile.mkdtemp())
-  run._evaluate = run._generate = lambda *args: None  # of the end, which is no training
-  run.train(config, workdir, values, "overhead.py")
+  train._finish = lambda *args: None  # the end is no training
+  train.train(config, workdir, values, "overhead.py")
   total = json.loads((workdir / "run.json").read_text())["seconds"]
   shutil.rmtree(workdir)
   share = sum(map(sum, seconds.values())) / total

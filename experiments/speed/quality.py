@@ -13,8 +13,8 @@ import sys
 import time
 
 from genjax import config as config_lib
-from genjax import restored
 from genjax.evaluation import metrics
+from genjax.runs import open as runs
 from genjax.training import runtime
 
 STEPS = (5, 10, 15, 25, 50)
@@ -30,7 +30,7 @@ SOLVERS = {
 def measure(workdir: pathlib.Path, solver: dict) -> dict:
   overrides = [f"model.sampler.{key}={value}" for key, value in solver.items()]
   config, _ = config_lib.from_run(workdir, overrides)
-  run, times = restored.Run.open(workdir, config), []
+  run, times = runs.Run.open(workdir, config), []
   begin = time.perf_counter()
   for _ in run.chunks(0, run.num):
     times.append(time.perf_counter() - begin)

@@ -4,8 +4,9 @@ Training reads one infinite stream of examples: position p belongs to epoch e = 
 example perm_e[p % n], where perm_e is the permutation drawn from (seed, e). Step k holds the
 positions k B, ..., (k + 1) B - 1, also across the end of an epoch: every epoch shows every example
 exactly once. What is random about an example (flip, noise, binarization) is a function of (seed, p)
-too, as are the fields that a task adds. So a batch needs no memory of the ones before: a run resumes from its step number, and hosts
-that load disjoint rows of a batch load together what one host would.
+too, as are the fields that a task adds. So a batch needs no memory of the ones before: a run
+resumes from its step number, and hosts that load disjoint rows of a batch load together what one
+host would.
 """
 
 import dataclasses
@@ -17,7 +18,8 @@ from collections.abc import Iterator
 import numpy as np
 
 from genjax import core
-from genjax.data import sources, tasks, transforms
+from genjax.data import tasks, transforms
+from genjax.data.sources import base as sources
 
 FLIP, NOISE, BERNOULLI, TASK = 1, 2, 3, 4  # streams of uniform numbers under one seed
 HELD = {"train": 11, "valid": 12, "test": 13}  # and under sources.SEED, of splits read in order

@@ -1,6 +1,7 @@
 """The sources of data and the tasks by name."""
 
-from genjax.data import bars, digits, domains, fake, folder, mnist, prepared, tasks, toys
+from genjax.data import tasks
+from genjax.data.sources import bars, digits, domains, fake, folder, mnist, prepared, toys
 
 SOURCES = {
   "mnist": mnist.Mnist,

@@ -48,7 +48,7 @@ class Bernoulli:
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Gaussian:
+class GaussianHead:
   """std: the same for all dimensions; 0 for one of each, from the decoder."""
 
   std: core.NonNegative = 0.1
@@ -123,4 +123,4 @@ class Logistic:
     return weight, mean, jnp.exp(jnp.clip(scale, -7, 7))
 
 
-HEADS = {"bernoulli": Bernoulli, "gaussian": Gaussian, "logistic": Logistic}
+HEADS = {"bernoulli": Bernoulli, "gaussian": GaussianHead, "logistic": Logistic}

@@ -25,7 +25,7 @@ from genjax import core
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Gaussian:
+class GaussianLatent:
   """width: number of latents."""
 
   width: core.Size = 20
@@ -66,7 +66,7 @@ class Gaussian:
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Grid(Gaussian):
+class Grid(GaussianLatent):
   """width latents at each place: z [*places, width]; densities and KLs are flat."""
 
   places: tuple[core.Size, core.Size] = (7, 7)
@@ -96,7 +96,7 @@ class Grid(Gaussian):
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Laplace(Gaussian):
+class Laplace(GaussianLatent):
   """width: number of latents."""
 
   def sample(self, key, q, soft=False):
@@ -113,7 +113,7 @@ class Laplace(Gaussian):
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Categorical(Gaussian):
+class Categorical(GaussianLatent):
   """width choices of one of `classes`. temperature: of the soft ones."""
 
   classes: core.Size = 10
@@ -150,7 +150,7 @@ class Categorical(Gaussian):
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Spherical(Gaussian):
+class Spherical(GaussianLatent):
   """width: of the space that the sphere lies in, at least 2. One density and one KL for all."""
 
   def __post_init__(self):
@@ -212,7 +212,7 @@ class Spherical(Gaussian):
 
 
 LATENTS = {
-  "gaussian": Gaussian,
+  "gaussian": GaussianLatent,
   "grid": Grid,
   "laplace": Laplace,
   "categorical": Categorical,

@@ -25,7 +25,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from genjax import core
-from genjax.data import bars, sources, toys
+from genjax.data.sources import base as sources
 from genjax.evaluation import baselines, reference
 
 KEYS = 3  # of every likelihood that is not exact
@@ -100,7 +100,7 @@ def rows(where: str, nats: float, se: float, n: int, run: Any, share: float) -> 
   if run.spec.levels and share:
     dimension = share * math.prod(run.spec.shape) * math.log(2)
     units["bits"] = (nats / dimension, se / dimension)
-  floor = entropy(run.data.name, run.spec) if share == 1 else None
+  floor = run.data.entropy if share == 1 else None
   if floor is not None:
     units["regret"] = (nats - floor, se)
   metrics = {}
@@ -115,10 +115,3 @@ def rows(where: str, nats: float, se: float, n: int, run: Any, share: float) -> 
 def measure(spec: core.DataSpec) -> str:
   """What a likelihood of x is a probability or density on."""
   return {None: "continuous", 2: "binary", 256: "8-bit"}.get(spec.levels, f"{spec.levels}-level")
-
-
-def entropy(name: str, spec: core.DataSpec) -> float | None:
-  """Of the distribution that data set `name` is drawn from, in nats; None where unknown."""
-  if name in bars.KINDS:
-    return bars.Bars(kind=name, size=spec.shape[0]).entropy
-  return toys.SHAPES[name].entropy if name in toys.SHAPES else None

@@ -32,7 +32,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from genjax import core
-from genjax.data import sources
+from genjax.data.sources import base as sources
 from genjax.evaluation import (
   distances,
   features,

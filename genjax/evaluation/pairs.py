@@ -14,7 +14,7 @@ import jax
 import numpy as np
 
 from genjax import core
-from genjax.data import sources
+from genjax.data.sources import base as sources
 from genjax.evaluation import distances, reference
 
 LEAST = 1e-10  # mean square error of a perfect copy, as a share of the range: 100 dB

@@ -19,7 +19,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from genjax import core
-from genjax.data import sources
+from genjax.data.sources import base as sources
 from genjax.evaluation import likelihoods, reference
 
 FITTED = 20_000  # training examples that the linear codes are fitted to
@@ -45,8 +45,8 @@ def reconstruction(run: Any) -> reference.Metrics:
 
   code = likelihoods.over(run, encode, held, run.key("mse"))
   metrics = {"mse": mse, "mse/se": se, "mse/n": n}
-  if levels := getattr(run.model, "code_levels", 0):
-    return metrics | discrete(code, levels, getattr(run.model, "code_books", {}))
+  if run.model.codes:
+    return metrics | discrete(code, run.model.codes)
   train = run.batch("train", min(FITTED, len(run.data.splits["train"]["x"])))["x"]
   flat = lambda x: np.asarray(x, np.float32).reshape(len(x), -1) / width
   active = float(np.sum(np.var(code.reshape(n, -1), axis=0) > 0.01))
@@ -56,20 +56,19 @@ def reconstruction(run: Any) -> reference.Metrics:
   }
 
 
-def discrete(
-  code: np.ndarray, size: int, books: Mapping[str, int] | None = None
-) -> reference.Metrics:
-  """Of codes [N, ..., depth] with `size` values each.
+def discrete(code: np.ndarray, fields: Mapping[str, core.Field]) -> reference.Metrics:
+  """Of codes [N, ..., depth] of integers, which the model describes.
 
-  books: {name: entries} of codes [N, L] that come from several books, one after the other.
+  fields: of several books, whose entries stand one after the other in codes [N, L], or of the one
+  book that all have.
   """
   parts = {"code": code[..., 0]}
-  if books:
-    ends = np.cumsum([*books.values()])[:-1]
-    parts = {f"code/{name}": part for name, part in zip(books, np.split(code, ends, axis=1))}
+  if len(fields) > 1:
+    ends = np.cumsum([field.shape[0] for field in fields.values()])[:-1]
+    parts = {f"code/{name}": part for name, part in zip(fields, np.split(code, ends, axis=1))}
   metrics = {}
-  for name, part in parts.items():
-    share = np.bincount(part.astype(int).ravel(), minlength=size) / part.size
+  for (name, part), field in zip(parts.items(), fields.values()):
+    share = np.bincount(part.astype(int).ravel(), minlength=field.levels) / part.size
     entropy = -np.sum(share * np.log(np.maximum(share, 1e-300)))
     metrics[f"{name}/perplexity"] = float(np.exp(entropy))
     metrics[f"{name}/used"] = float(np.mean(share > 0))

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from genjax import core
-from genjax.data import sources
+from genjax.data.sources import base as sources
 
 Metrics = dict[str, float]
 FEWEST = 8

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from genjax import core
-from genjax.data import sources
+from genjax.data.sources import base as sources
 from genjax.evaluation import distances, reference
 
 MIXTURES = ("8gaussians", "ring8", "grid25")

@@ -1,29 +1,20 @@
 """The models by name, and the choices that only they have."""
 
-from genjax.families import (
-  autoencoder,
-  autoregressive,
-  classifier,
-  dequantized,
-  diffusion,
-  gan,
-  hvae,
-  latent,
-  mixture,
-  rbm,
-  transport,
-  vae,
-  vae_aims,
-  vdm,
-  vqvae,
-  vqvae2,
-)
+from genjax.families.autoencoder import autoencoder, codes
+from genjax.families.autoregressive import autoregressive
+from genjax.families.classical import mixture, transport
+from genjax.families.diffusion import classifier, dequantized, diffusion, vdm
+from genjax.families.energy import rbm
+from genjax.families.gan import wgan_gp
+from genjax.families.latent import latent
+from genjax.families.quantized import quantizers, vqvae, vqvae2
+from genjax.families.vae import aims, hvae, vae
 
 MODELS = {
   "diffusion": diffusion.Diffusion,
   "vdm": vdm.VDM,
   "dequantized": dequantized.Dequantized,
-  "wgan_gp": gan.WGANGP,
+  "wgan_gp": wgan_gp.WGANGP,
   "gaussian_mixture": mixture.GaussianMixture,
   "gaussian_transport": transport.GaussianTransport,
   "rbm": rbm.RBM,
@@ -36,4 +27,10 @@ MODELS = {
   "vqvae2": vqvae2.VQVAE2,
   "autoregressive": autoregressive.Autoregressive,
 }
-TABLES = {"model": MODELS, "aim": vae_aims.AIMS, "penalty": autoencoder.PENALTIES}
+TABLES = {
+  "model": MODELS,
+  "aim": aims.AIMS,
+  "penalty": autoencoder.PENALTIES,
+  "code": codes.CODES,
+  "quantizer": quantizers.QUANTIZERS,
+}

@@ -54,7 +54,7 @@ class Image:
     return None
 
   def picture(self, shown: Shown) -> np.ndarray:
-    """A grid; each sample behind what it was drawn for, and before the truth, where there is one."""
+    """A grid; each sample behind what it was drawn for and before the truth, if there is one."""
     levels = shown.spec.levels
     if not shown.told:
       return pictures.grid(shown.x, columns=COLUMNS, levels=levels)

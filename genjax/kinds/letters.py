@@ -8,12 +8,13 @@ SMALLEST = 48  # pixels of a cell that words can be read in
 
 
 def cells(titles: Sequence[str], height: int, width: int) -> np.ndarray:
-  """Each title in black on white, a word a line, uint8 [N, height, width, 3]."""
+  """Each title in black on white, a word a line unless it is wide, uint8 [N, height, width, 3]."""
   out = np.full((len(titles), height, width, 3), 255, np.uint8)
   drawn = {}
   for i, title in enumerate(titles):
     if title not in drawn:
-      drawn[title] = _draw(title.replace(" ", "\n"), height, width)
+      lines = title if width > 2 * height else title.replace(" ", "\n")
+      drawn[title] = _draw(lines, height, width)
     out[i] = drawn[title]
   return out
 

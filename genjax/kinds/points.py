@@ -50,7 +50,7 @@ class Points:
         panels += [(told.name, plot(np.asarray(value))), ("sample", plot(shown.x))]
     if not panels:
       return plot(shown.x)
-    heads = [letters.cells([t.replace(" ", "\u00a0")], TITLE, p.shape[1])[0] for t, p in panels]
+    heads = [letters.cells([t], TITLE, p.shape[1])[0] for t, p in panels]
     return np.concatenate([np.concatenate([h, p]) for h, (_, p) in zip(heads, panels)], axis=1)
 
   def pairs(self, x: np.ndarray, again: np.ndarray, spec: core.DataSpec) -> np.ndarray:

@@ -16,7 +16,7 @@ class Kind(Protocol):
   word: str
 
   def read(self, text: str, field: core.Field) -> Any:
-    """One value [*shape], or a core.Partial of such, from the command line. UserError in one line."""
+    """One value [*shape], or a core.Partial of such, of the command line. Raises UserError."""
 
   def cells(self, a: Any, field: core.Field, height: int, width: int) -> np.ndarray:
     """Values [N, *shape] in model units as uint8 [N, height, width, 3]."""
@@ -25,7 +25,7 @@ class Kind(Protocol):
     """Values [N, *shape] in a few words each; None for what cannot be said so."""
 
 
-class Told(NamedTuple):
+class Asked(NamedTuple):
   """One condition of N samples; value: in model units [N, *shape], or a core.Partial of such."""
 
   name: str
@@ -44,7 +44,7 @@ class Shown(NamedTuple):
   x: np.ndarray
   spec: core.DataSpec
   reference: np.ndarray
-  told: tuple[Told, ...] = ()
+  told: tuple[Asked, ...] = ()
   truth: np.ndarray | None = None
 
   @property

@@ -1,4 +1,4 @@
-"""KINDS[kind]: how a field of that kind is given, drawn and written. A new kind is one line here."""
+"""KINDS[kind]: how a field of that kind is given and drawn. A new kind is one line here."""
 
 from genjax.kinds import image, integers, points
 

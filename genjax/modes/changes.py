@@ -5,21 +5,16 @@ from collections.abc import Mapping
 from typing import Any
 
 from genjax import config as config_lib
-from genjax import core
+from genjax import core, registry
 from genjax.runs import build, load
 from genjax.training import checkpoints
 
-# How often a run looks, how it draws and how it measures: of no consequence to its parameters.
+# How a run draws and measures, of no consequence to its parameters. What the model says of itself
+# may be changed too (registry.view).
 LOOKING = ("sample_batch", "samples", "metrics", "num", "eval_ema")
-# What a run that goes on may change beside that: how long, and what it keeps.
-RESUMABLE = (
-  *LOOKING, "steps", "log_every", "sample_every", "evaluate_every", "save_every", "keep",
-  "milestone_every", "model.sampler", "model.guidance",
-)  # fmt: skip
-# What the modes that only look may change.
-VIEW = (
-  *LOOKING, "load", "model.sampler", "model.guidance", "model.clip", "model.flow_steps",
-  "model.probes", "model.terms", "model.importance",
+# What a run that goes on may change beside that: how long, how often it looks, and what it keeps.
+GOING_ON = (
+  "steps", "log_every", "sample_every", "evaluate_every", "save_every", "keep", "milestone_every",
 )  # fmt: skip
 
 
@@ -35,7 +30,8 @@ def resumed(
       raise core.UserError(f"{workdir} is not empty and holds no run; choose another --workdir")
     return None, {}
   changed = config_lib.difference(config_lib.from_run(workdir)[0], setup.config)
-  fixed = {k: v for k, v in changed.items() if not _within(k, RESUMABLE)}
+  allowed = (*LOOKING, *GOING_ON, *registry.view("model", setup.config["model"]))
+  fixed = {k: v for k, v in changed.items() if not _within(k, allowed)}
   if fixed:
     listed = ", ".join(f"{k}: {a!r} there, {b!r} now" for k, (a, b) in list(fixed.items())[:5])
     raise core.UserError(
@@ -47,9 +43,12 @@ def resumed(
 
 def check_view(config: Mapping[str, Any], overrides: Mapping[str, Any]) -> None:
   """UserError for an override that would make another model of a finished run."""
+  allowed = (*LOOKING, "load", *registry.view("model", config["model"]))
   for key in overrides:
-    if not _within(key, VIEW):
-      raise core.UserError(f"{key} belongs to training; here one may override: {', '.join(VIEW)}")
+    if not _within(key, allowed):
+      raise core.UserError(
+        f"{key} belongs to training; here one may override: {', '.join(allowed)}"
+      )
 
 
 def _within(key: str, allowed: tuple[str, ...]) -> bool:

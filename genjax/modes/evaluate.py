@@ -27,6 +27,7 @@ def measure(run: Run, workdir: pathlib.Path, console: writers.Console) -> None:
   facts = {"step": run.step, "average": run.config["eval_ema"] or "raw", "num": run.num}
   facts |= {"seed": run.config["seed"], "split": run.split}
   facts["data"] = {**run.config["data"], "hash": run.data.hash}  # which, how made binary, how split
+  facts["task"] = run.config["task"]
   if console.main:
     writers.write_json(workdir / "eval.json", {**facts, "metrics": values})
     console.say("\n".join(f"{name:40} {value:.4g}" for name, value in values.items()))

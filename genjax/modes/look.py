@@ -21,7 +21,7 @@ def of_samples(run: Run, samples: dict[str, Any]) -> shown.Shown:
   for name in run.conditions.names:
     if run.conditions.names != ("label",):  # labels alone are taken in turn
       field = fields[name]
-      told.append(shown.Told(name, field, table.KINDS[field.kind], samples[name]))
+      told.append(shown.Asked(name, field, table.KINDS[field.kind], samples[name]))
   reference = run.data.splits["valid"]["x"][:REFERENCE]
   truth = run.truth(len(samples["x"]))
   return shown.Shown(samples["x"], run.spec, reference, tuple(told), truth)

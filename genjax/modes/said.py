@@ -1,8 +1,8 @@
 """What a person asks samples for: --label=7 --image=a.png --mask=m.png --text="upper left".
 
-A value goes by the name of its field, or by the word of its kind where only one field has it. Values
-separated by commas, or said in several flags, are taken in turn. --mask=FILE goes with a picture:
-where it is white the picture is to be made, as where the picture itself is transparent.
+A value goes by the name of its field, or by the word of its kind where only one field has it.
+Values separated by commas, or said in several flags, are taken in turn. --mask=FILE goes with a
+picture: where it is white the picture is to be made, as where the picture itself is transparent.
 """
 
 import hashlib

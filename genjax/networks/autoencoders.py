@@ -16,7 +16,8 @@ import jax
 import jax.numpy as jnp
 
 from genjax import core
-from genjax.networks import convolution, mlp, recurrent
+from genjax.networks import mlp
+from genjax.networks.layers import convolution, recurrent
 
 KERNEL = nn.initializers.glorot_uniform()
 
@@ -220,10 +221,10 @@ class Spatial(Codec):
   def setup(self):
     last = self.widths[-1]
     self.down = [nn.Conv(w, (4, 4), (2, 2), dtype=self.dtype) for w in self.widths]
-    self.inner = [Block(last, self.dtype) for _ in range(self.blocks)]
+    self.inner = [SpatialBlock(last, self.dtype) for _ in range(self.blocks)]
     self.to_code = nn.Conv(self.code, (1, 1), dtype=self.dtype)
     self.from_code = nn.Conv(last, (3, 3), dtype=self.dtype)
-    self.outer = [Block(last, self.dtype) for _ in range(self.blocks)]
+    self.outer = [SpatialBlock(last, self.dtype) for _ in range(self.blocks)]
     back = (*self.widths[-2::-1], self.answer or self.spec.shape[-1])
     self.up = [nn.ConvTranspose(w, (4, 4), (2, 2), dtype=self.dtype) for w in back]
 
@@ -244,7 +245,7 @@ class Spatial(Codec):
     return h.astype(jnp.float32)
 
 
-class Block(nn.Module):
+class SpatialBlock(nn.Module):
   """x + conv1x1(relu(conv3x3(relu(x))))."""
 
   features: int

@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 
 from genjax import core
-from genjax.networks import conditioning, convolution, embeddings
+from genjax.networks.layers import conditioning, convolution, embeddings
 
 
 class CNN(nn.Module):

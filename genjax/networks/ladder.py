@@ -30,12 +30,12 @@ import jax
 import jax.numpy as jnp
 
 from genjax import core
-from genjax.networks import convolution
+from genjax.networks.layers import convolution
 
 Latents = tuple[jax.Array, ...]  # one picture [B, h, w, code] for each block, coarsest first
 
 
-class Normal(NamedTuple):
+class DiagonalNormal(NamedTuple):
   """Of one block's z: mean and logarithm of the standard deviation, [B, h, w, code]."""
 
   mean: jax.Array
@@ -46,7 +46,7 @@ class Normal(NamedTuple):
     return self.mean + temperature * jnp.exp(self.log_std) * eps
 
 
-class Pass(NamedTuple):
+class LadderPass(NamedTuple):
   """From x through all blocks: out [B, H, W, out], z; kl of (5) and ratio of (6) [B, blocks]."""
 
   out: jax.Array
@@ -99,12 +99,12 @@ class Rung(nn.Module):
     self.project = nn.Dense(self.width, kernel_init=scaled(self.scale), dtype=self.dtype)
     self.residual = make(self.width, self.scale)
 
-  def prior(self, h: jax.Array) -> tuple[Normal, jax.Array]:
+  def prior(self, h: jax.Array) -> tuple[DiagonalNormal, jax.Array]:
     """(p(z_i | z_<i), h + r)."""
     numbers = self.from_above(h)
     return normal(numbers[..., : 2 * self.code]), h + numbers[..., 2 * self.code :]
 
-  def posterior(self, h: jax.Array, features: jax.Array) -> Normal:
+  def posterior(self, h: jax.Array, features: jax.Array) -> DiagonalNormal:
     """q(z_i | z_<i, x)."""
     return normal(self.from_both(h, features))
 
@@ -188,10 +188,10 @@ class Ladder(nn.Module):
     ]
     self.last = nn.Dense(self.out * self.patch**2)
 
-  def __call__(self, x: jax.Array, noise: Latents, train: bool = False) -> Pass:
+  def __call__(self, x: jax.Array, noise: Latents, train: bool = False) -> LadderPass:
     return self.posterior(x, noise)
 
-  def posterior(self, x: jax.Array, noise: Latents, train: bool = False) -> Pass:
+  def posterior(self, x: jax.Array, noise: Latents, train: bool = False) -> LadderPass:
     """Every z from q(z_i | z_<i, x): its mean, where the noise is 0."""
     features, z, kl, ratio = self._features(x), [], [], []
 
@@ -203,7 +203,7 @@ class Ladder(nn.Module):
       return z[-1]
 
     out = self._descend(len(x), choose)
-    return Pass(out, tuple(z), jnp.stack(kl, axis=1), jnp.stack(ratio, axis=1))
+    return LadderPass(out, tuple(z), jnp.stack(kl, axis=1), jnp.stack(ratio, axis=1))
 
   def generate(self, noise: Latents, temperature: float = 1.0, train: bool = False) -> jax.Array:
     """Every z from p(z_i | z_<i), its deviations times the temperature -> [B, H, W, out]."""
@@ -226,7 +226,9 @@ class Ladder(nn.Module):
       features.append(h)
     return features
 
-  def _descend(self, n: int, choose: Callable[[int, jax.Array, Normal], jax.Array]) -> jax.Array:
+  def _descend(
+    self, n: int, choose: Callable[[int, jax.Array, DiagonalNormal], jax.Array]
+  ) -> jax.Array:
     """The way down for n examples with z_i = choose(i, h, prior)."""
     h = jnp.broadcast_to(self.pictures[-1], (n, *self.pictures[-1].shape))
     rungs = enumerate(self.rungs)
@@ -247,19 +249,19 @@ def scaled(scale: float) -> nn.initializers.Initializer:
   return nn.initializers.variance_scaling(scale**2, "fan_in", "truncated_normal")
 
 
-def normal(numbers: jax.Array) -> Normal:
+def normal(numbers: jax.Array) -> DiagonalNormal:
   """[..., 2 code] -> its halves; the deviation is bounded, so that none explodes."""
   mean, log_std = jnp.split(numbers, 2, axis=-1)
-  return Normal(mean, jnp.clip(log_std, -7, 7))
+  return DiagonalNormal(mean, jnp.clip(log_std, -7, 7))
 
 
-def divergence(q: Normal, p: Normal) -> jax.Array:
+def divergence(q: DiagonalNormal, p: DiagonalNormal) -> jax.Array:
   """Equation (5), summed over the picture: [B] nats."""
   square = jnp.exp(2 * q.log_std) + (q.mean - p.mean) ** 2
   return _total(square / 2 * jnp.exp(-2 * p.log_std) - 0.5 + p.log_std - q.log_std)
 
 
-def log_ratio(q: Normal, p: Normal, eps: jax.Array) -> jax.Array:
+def log_ratio(q: DiagonalNormal, p: DiagonalNormal, eps: jax.Array) -> jax.Array:
   """Equation (6) at the z of eps, summed over the picture: [B] nats."""
   far = (q.at(eps) - p.mean) * jnp.exp(-p.log_std)
   return _total((far**2 - eps**2) / 2 + p.log_std - q.log_std)

@@ -1,4 +1,4 @@
-"""The multilayer perceptron, for points, flattened images and codes; time and conditions optional."""
+"""The multilayer perceptron, for points, flattened images and codes, with time and conditions."""
 
 from typing import Any
 
@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 
 from genjax import core
-from genjax.networks import attention, conditioning, embeddings
+from genjax.networks.layers import attention, conditioning, embeddings
 
 ACTIVATIONS = {
   "elu": nn.elu,

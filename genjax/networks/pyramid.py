@@ -14,7 +14,8 @@ import jax
 import jax.numpy as jnp
 
 from genjax import core
-from genjax.networks import autoencoders, convolution
+from genjax.networks import autoencoders
+from genjax.networks.layers import convolution
 
 
 class Pyramid(autoencoders.Codec):

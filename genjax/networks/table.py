@@ -1,16 +1,6 @@
 """The networks by name."""
 
-from genjax.networks import (
-  autoencoders,
-  cnn,
-  codes,
-  ladder,
-  mlp,
-  pyramid,
-  quantizers,
-  transformer,
-  unet,
-)
+from genjax.networks import autoencoders, cnn, ladder, mlp, pyramid, transformer, unet
 
 NETWORKS = {
   "mlp": mlp.MLP,
@@ -25,6 +15,4 @@ TABLES = {
   "network": NETWORKS,
   "codec": {**autoencoders.CODECS, "pyramid": pyramid.Pyramid},
   "ladder": ladder.LADDERS,
-  "quantizer": quantizers.QUANTIZERS,
-  "code": codes.CODES,
 }

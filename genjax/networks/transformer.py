@@ -19,7 +19,7 @@ import jax
 import jax.numpy as jnp
 
 from genjax import core
-from genjax.networks import attention, conditioning
+from genjax.networks.layers import attention, conditioning
 
 SMALL = nn.initializers.normal(0.02)
 

@@ -20,11 +20,11 @@ import jax
 import jax.numpy as jnp
 
 from genjax import core
-from genjax.networks import conditioning, convolution, embeddings
-from genjax.networks.attention import CrossAttention, SelfAttention
-from genjax.networks.convolution import Convolution, Pointwise
-from genjax.networks.embeddings import TimeEmbedding
-from genjax.networks.normalization import GroupNorm
+from genjax.networks.layers import conditioning, convolution, embeddings
+from genjax.networks.layers.attention import CrossAttention, SelfAttention
+from genjax.networks.layers.convolution import Convolution, Pointwise
+from genjax.networks.layers.embeddings import TimeEmbedding
+from genjax.networks.layers.normalization import GroupNorm
 
 
 class ResidualBlock(nn.Module):

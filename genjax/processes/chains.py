@@ -62,7 +62,7 @@ class Chain(gaussian.Process):
 class DDPM(Chain):
   """noise: its schedule. zero_snr: alpha(1) = 0 exactly. shift: see the module docstring."""
 
-  noise: core.NoiseSchedule = schedules.Linear()
+  noise: core.NoiseSchedule = schedules.LinearNoise()
   zero_snr: bool = False
   shift: core.Positive = 1.0
 

@@ -145,7 +145,7 @@ class CondOT(gaussian.Process):
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Cosine(gaussian.Process):
+class CosineFlow(gaussian.Process):
   """alpha^2 + sigma^2 = 1, at constant speed."""
 
   def coefficients(self, t: jax.Array) -> tuple[jax.Array, jax.Array]:

@@ -25,7 +25,7 @@ class Clean:
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Gaussian:
+class GaussianNoise:
   """std: of the noise."""
 
   std: core.NonNegative = 0.2
@@ -58,4 +58,4 @@ class SaltPepper:
     return jnp.where(jax.random.bernoulli(lost, self.rate, x.shape), extreme, x)
 
 
-CORRUPTIONS = {"none": Clean, "gaussian": Gaussian, "mask": Mask, "salt_pepper": SaltPepper}
+CORRUPTIONS = {"none": Clean, "gaussian": GaussianNoise, "mask": Mask, "salt_pepper": SaltPepper}

@@ -18,7 +18,7 @@ from genjax import core
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Linear:
+class LinearNoise:
   """beta from `first` to `last`; the paper's values belong to T = 1000."""
 
   first: core.Fraction = 1e-4
@@ -42,7 +42,7 @@ class Scaled:
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Cosine:
+class CosineNoise:
   """Offset `s` keeps the first steps from being too small, `max_beta` the last finite."""
 
   s: core.NonNegative = 0.008
@@ -56,7 +56,7 @@ class Cosine:
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Sigmoid:
+class SigmoidNoise:
   """start, end, tau: a smaller tau has steeper flanks."""
 
   start: float = -3.0
@@ -76,4 +76,9 @@ def _capped(f, steps, max_beta):
   return np.cumprod(1 - np.minimum(1 - f[1:] / f[:-1], max_beta))
 
 
-SCHEDULES = {"linear": Linear, "scaled_linear": Scaled, "cosine": Cosine, "sigmoid": Sigmoid}
+SCHEDULES = {
+  "linear": LinearNoise,
+  "scaled_linear": Scaled,
+  "cosine": CosineNoise,
+  "sigmoid": SigmoidNoise,
+}

@@ -19,7 +19,7 @@ PROCESSES = {
   "ve": continuous.VE,
   "edm": continuous.EDM,
   "cond_ot": continuous.CondOT,
-  "cosine": continuous.Cosine,
+  "cosine": continuous.CosineFlow,
   "polynomial": continuous.Polynomial,
   "learned": learned.Learned,
 }

@@ -31,7 +31,7 @@ class Fixed:
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Uniform(Fixed):
+class UniformTimes(Fixed):
   def at(self, process, u):
     return process.snap(u)
 
@@ -55,7 +55,7 @@ class LogNormal(Fixed):
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Importance:
+class ImportanceTimes:
   """Times in equal bins, each with its last losses; uniform until every bin has them all.
 
   bins: as many as the chain has states, or fewer. last: losses remembered of each.
@@ -103,8 +103,8 @@ class Importance:
 
 
 TIMES = {
-  "uniform": Uniform,
+  "uniform": UniformTimes,
   "logit_normal": LogitNormal,
   "log_normal": LogNormal,
-  "importance": Importance,
+  "importance": ImportanceTimes,
 }

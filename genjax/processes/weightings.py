@@ -76,19 +76,19 @@ class P2(OfData):
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class EDM(OfData):
+class EDMWeighting(OfData):
   def of_x0(self, process, t):
     return _snr(process, t) + 1 / process.sigma_data**2
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Likelihood(OfData):
+class LikelihoodWeighting(OfData):
   def of_x0(self, process, t):
     return _falling(process, t)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Sigmoid(OfData):
+class SigmoidWeighting(OfData):
   """bias: log(snr) of half weight; -1 for images in [-1, 1]."""
 
   bias: float = -1.0
@@ -114,7 +114,7 @@ WEIGHTINGS = {
   "truncated_snr": TruncatedSNR,
   "min_snr": MinSNR,
   "p2": P2,
-  "edm": EDM,
-  "likelihood": Likelihood,
-  "sigmoid": Sigmoid,
+  "edm": EDMWeighting,
+  "likelihood": LikelihoodWeighting,
+  "sigmoid": SigmoidWeighting,
 }

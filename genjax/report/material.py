@@ -1,7 +1,7 @@
 """What a run directory holds, read once; whatever is absent is empty.
 
     config.json   run.json   metrics.jsonl   eval.json
-    samples/step_<step>.png   generated/<name>/{grid.png, animation.gif, strip.png}
+    samples/step_<step>.png   generated/<name>/{grid.png, animation.gif, strip.png, about.json}
 
 A run that was killed may leave half a line in metrics.jsonl, and a resumed one logs some steps a
 second time: unreadable lines are counted and passed over, and of a step the later line stands.
@@ -23,6 +23,7 @@ class Material(NamedTuple):
   curves: metric -> [(step, value)], finite values in the order of the steps.
   levels: metric -> {number: [(step, value)]} of the names "metric@number".
   samples: [(step, picture)]; generated: name -> {file name: path}.
+  legend: what stands side by side in the pictures of samples, from the left; [] for samples alone.
   unreadable: the number of lines of metrics.jsonl passed over, a cut last one aside.
   """
 
@@ -34,6 +35,7 @@ class Material(NamedTuple):
   levels: dict[str, dict[float, list[tuple[int, float]]]]
   samples: list[tuple[int, pathlib.Path]]
   generated: dict[str, dict[str, pathlib.Path]]
+  legend: list[str]
   unreadable: int
 
 
@@ -48,6 +50,12 @@ def read(workdir: str | os.PathLike) -> Material:
   lines, unreadable = _lines(workdir / "metrics.jsonl")
   curves, levels = _curves(lines)
   steps = ((re.fullmatch(r"step_(\d+)", p.stem), p) for p in workdir.glob("samples/*.png"))
+  generated = {
+    d.name: {p.name: p for p in sorted(d.iterdir())}
+    for d in sorted(workdir.glob("generated/*/"))
+    if d.is_dir() and not d.name.startswith(".")  # half-made ones
+  }
+  about = [_object(files["about.json"]) for files in generated.values() if "about.json" in files]
   return Material(
     workdir=workdir,
     config=_object(workdir / "config.json"),
@@ -56,11 +64,8 @@ def read(workdir: str | os.PathLike) -> Material:
     curves=curves,
     levels=levels,
     samples=sorted((int(m[1]), p) for m, p in steps if m),
-    generated={
-      d.name: {p.name: p for p in sorted(d.iterdir())}
-      for d in sorted(workdir.glob("generated/*/"))
-      if d.is_dir() and not d.name.startswith(".")  # half-made ones
-    },
+    generated=generated,
+    legend=about[0]["legend"] if about else [],
     unreadable=unreadable,
   )
 

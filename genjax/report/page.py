@@ -91,6 +91,8 @@ def samples(run: material.Material) -> str:
     if "grid.png" in files
   ]
   out = f'<div class="pair">{"".join(newest)}</div>' if newest else ""
+  if out and run.legend:
+    out += f'<p class="note">Side by side: {html.escape(" | ".join(run.legend))}.</p>'
   if len(run.samples) > 1:
     chosen = [run.samples[i] for i in pictures.spread(len(run.samples), THUMBNAILS)]
     thumbs = "".join(embed.figure(path, f"step {step:,}", width=320) for step, path in chosen)

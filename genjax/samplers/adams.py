@@ -53,11 +53,11 @@ class LMS:
 
   steps: core.Size = 20
   order: Order = 4
-  grid: core.Grid = grids.Uniform()
+  grid: core.Grid = grids.UniformGrid()
   variable = "rho"
 
   def start(self, xt):
-    return multistep.Answers.none(xt, self.order)
+    return multistep.PastAnswers.none(xt, self.order)
 
   def step(self, field, process, xt, t, s, z, memory, history):
     place, rho = VARIABLES[self.variable]
@@ -87,10 +87,10 @@ class PNDM:
   """Equation (1) with constant weights; the first three steps take four evaluations each."""
 
   steps: core.Size = 50
-  grid: core.Grid = grids.Uniform()
+  grid: core.Grid = grids.UniformGrid()
 
   def start(self, xt):
-    return multistep.Answers.none(xt, 4)
+    return multistep.PastAnswers.none(xt, 4)
 
   def step(self, field, process, xt, t, s, z, memory, history):
     x0, eps, memory = field.at(xt, t, memory)

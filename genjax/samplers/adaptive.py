@@ -43,7 +43,7 @@ class Adaptive(solvers.Memoryless):
   method: str = "tsit5"
   rtol: core.Positive = 1e-3
   atol: core.Positive = 1e-3
-  grid: core.Grid = grids.Uniform()
+  grid: core.Grid = grids.UniformGrid()
 
   def __post_init__(self):
     if self.method not in METHODS:

@@ -16,7 +16,7 @@ from genjax import core
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Uniform:
+class UniformGrid:
   """As even in t as the process allows."""
 
   def __call__(self, process, steps: int) -> np.ndarray:
@@ -90,7 +90,7 @@ def _ending(times):
 
 
 GRIDS = {
-  "uniform": Uniform,
+  "uniform": UniformGrid,
   "quadratic": Quadratic,
   "log_snr": LogSNR,
   "karras": Karras,

@@ -38,7 +38,7 @@ class Answers(NamedTuple):
   others: {group: the same of a model that guidance brings, or (xt, t) -> logits}.
   """
 
-  field: solvers.Field
+  field: solvers.VectorField
   process: Any
   cond: Any
   null: Any
@@ -60,9 +60,9 @@ class Guidance:
 class Unguided(Guidance):
   """The conditional field as it is."""
 
-  def __call__(self, answers: Answers) -> solvers.Field:
+  def __call__(self, answers: Answers) -> solvers.VectorField:
     field = answers.field
-    return solvers.Field(
+    return solvers.VectorField(
       field.start, lambda xt, t, memory: field.at(xt, t, memory, answers.cond), field.fraction
     )
 
@@ -88,7 +88,7 @@ class ClassifierFree(Guidance):
         return guided, mix(eps, eps_weak), memory
       return guided, _eps(answers.process, xt, guided, t), memory
 
-    return solvers.Field(lambda xt: field.start(_double(xt)), at, both)
+    return solvers.VectorField(lambda xt: field.start(_double(xt)), at, both)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -114,7 +114,7 @@ class Autoguidance(Guidance):
       return mix(x0, weak), mix(eps, eps_weak), (own, other)
 
     fraction = field.fraction and (lambda memory: field.fraction(memory[0]))
-    return solvers.Field(lambda xt: (field.start(xt), field.start(xt)), at, fraction)
+    return solvers.VectorField(lambda xt: (field.start(xt), field.start(xt)), at, fraction)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -139,7 +139,7 @@ class Projected(Guidance):
 
     fraction = both and (lambda memory: both(memory[0]))
     start = lambda xt: (field.start(_double(xt)), jnp.zeros_like(xt))
-    return solvers.Field(start, at, fraction)
+    return solvers.VectorField(start, at, fraction)
 
   def projected(self, d, strong):
     """d cut to the norm, and the share `parallel` of what lies along strong."""
@@ -163,11 +163,11 @@ class Manifold(Guidance):
       (x0, weak), (_, eps_weak), memory = halves(xt, t, memory)
       return weak + self.scale * (x0 - weak), eps_weak, memory
 
-    return solvers.Field(lambda xt: field.start(_double(xt)), at, both)
+    return solvers.VectorField(lambda xt: field.start(_double(xt)), at, both)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Classifier(Guidance):
+class ClassifierGuidance(Guidance):
   """network: (xt/std(xt), c_noise(t)) -> logits; group "classifier", of families/classifier.py."""
 
   network: core.Network
@@ -186,8 +186,11 @@ class Classifier(Guidance):
 
 
 def by_gradient(
-  field: solvers.Field, process, log_p: Callable[[jax.Array, jax.Array], jax.Array], scale: float
-) -> solvers.Field:
+  field: solvers.VectorField,
+  process,
+  log_p: Callable[[jax.Array, jax.Array], jax.Array],
+  scale: float,
+) -> solvers.VectorField:
   """A field whose score has scale grad log_p(xt, t) added, log_p -> [N]."""
 
   def at(xt, t, memory):
@@ -197,12 +200,12 @@ def by_gradient(
     far = jnp.where(alpha > 0, sigma**2 / jnp.maximum(alpha, 1e-12), 0)
     return x0 + far * slope, eps - jnp.where(alpha > 0, sigma, 0) * slope, memory
 
-  return solvers.Field(field.start, at, field.fraction)
+  return solvers.VectorField(field.start, at, field.fraction)
 
 
 def by_function(
-  field: solvers.Field, process, reward: Callable[[jax.Array], jax.Array], scale: float
-) -> solvers.Field:
+  field: solvers.VectorField, process, reward: Callable[[jax.Array], jax.Array], scale: float
+) -> solvers.VectorField:
   """Towards x0 of high reward(x0) -> [N], through the field (Chung et al. 2023, arXiv:2209.14687).
 
   The gradient is that of reward(x0(xt)) by xt, so each evaluation costs a backward pass as well.
@@ -212,8 +215,8 @@ def by_function(
 
 
 def clipped(
-  field: solvers.Field, process, low: float, high: float, consistent: bool = True
-) -> solvers.Field:
+  field: solvers.VectorField, process, low: float, high: float, consistent: bool = True
+) -> solvers.VectorField:
   """x0 cut to [low, high], and eps what xt then says it is (left alone unless `consistent`)."""
 
   def at(xt, t, memory):
@@ -221,7 +224,7 @@ def clipped(
     x0 = jnp.clip(x0, low, high)
     return x0, _eps(process, xt, x0, t) if consistent else eps, memory
 
-  return solvers.Field(field.start, at, field.fraction)
+  return solvers.VectorField(field.start, at, field.fraction)
 
 
 def _double(xt):
@@ -276,5 +279,5 @@ GUIDANCE = {
   "autoguidance": Autoguidance,
   "apg": Projected,
   "cfg++": Manifold,
-  "classifier": Classifier,
+  "classifier": ClassifierGuidance,
 }

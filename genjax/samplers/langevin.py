@@ -51,7 +51,7 @@ class PredictorCorrector(solvers.Memoryless):
   predictor: str = "reverse_diffusion"
   corrections: core.Count = 1
   snr: core.Positive = 0.16
-  grid: core.Grid = grids.Uniform()
+  grid: core.Grid = grids.UniformGrid()
 
   def __post_init__(self):
     if self.predictor not in PREDICTORS:
@@ -64,7 +64,7 @@ class PredictorCorrector(solvers.Memoryless):
     x0, eps, memory = field.at(xt, t, memory)
     _, sigma = process.coefficients(t)
     size = 2 * (self.snr * sigma * _norm(z) / _norm(eps)) ** 2
-    answered = solvers.Field(field.start, lambda *_: (x0, eps, memory))
+    answered = solvers.VectorField(field.start, lambda *_: (x0, eps, memory))
     predicted, _, _ = PREDICTORS[self.predictor].step(
       answered, process, xt, t, s, z, memory, history
     )
@@ -79,7 +79,7 @@ class AnnealedLangevin(solvers.Memoryless):
   steps: core.Size = 10
   corrections: core.Size = 100
   ratio: core.Positive = 0.2
-  grid: core.Grid = grids.Uniform()
+  grid: core.Grid = grids.UniformGrid()
 
   def stops(self, times):
     return np.append(np.repeat(times[:-1], self.corrections), times[-2:])

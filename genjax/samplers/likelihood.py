@@ -55,7 +55,9 @@ class Flow:
   steps: core.Size = 32
   probes: core.Count = 1
 
-  def log_prob(self, field: solvers.Field, process, x: jax.Array, key: jax.Array) -> jax.Array:
+  def log_prob(
+    self, field: solvers.VectorField, process, x: jax.Array, key: jax.Array
+  ) -> jax.Array:
     """Nats [B] of the density at x [B, *event]; differentiable."""
     ends = jnp.stack(_angles(process)) ** (1 / RHO)
     width = (ends[1] - ends[0]) / self.steps

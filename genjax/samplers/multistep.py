@@ -41,7 +41,7 @@ NODES, GAUSS = np.polynomial.legendre.leggauss(20)
 Order = Annotated[int, core.Bounds(1, 3)]
 
 
-class Answers(NamedTuple):
+class PastAnswers(NamedTuple):
   """x0 [k, N, *event] at lambda [k], the newest first; only `count` of them are there yet."""
 
   x0: jax.Array
@@ -56,7 +56,7 @@ class Answers(NamedTuple):
     """One more; pure noise (lambda = -infinity) has no place among the times of a polynomial."""
     count = jnp.where(jnp.isfinite(lam), jnp.minimum(self.count + 1, len(self.lam)), 0)
     newest = lambda a, b: jnp.concatenate([a[None], b[:-1]])
-    return Answers(newest(x0, self.x0), newest(lam, self.lam), count)
+    return PastAnswers(newest(x0, self.x0), newest(lam, self.lam), count)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -66,10 +66,10 @@ class DPMSolver:
   steps: core.Size = 20
   order: Order = 2
   eta: core.Fraction = 0.0
-  grid: core.Grid = grids.Uniform()
+  grid: core.Grid = grids.UniformGrid()
 
   def start(self, xt):
-    return Answers.none(xt, self.order)
+    return PastAnswers.none(xt, self.order)
 
   def step(self, field, process, xt, t, s, z, memory, history):
     x0, _, memory = field.at(xt, t, memory)
@@ -83,10 +83,10 @@ class UniPC:
 
   steps: core.Size = 20
   order: Order = 2
-  grid: core.Grid = grids.Uniform()
+  grid: core.Grid = grids.UniformGrid()
 
   def start(self, xt):
-    return Answers.none(xt, self.order + 1), xt, jnp.ones((), xt.dtype)
+    return PastAnswers.none(xt, self.order + 1), xt, jnp.ones((), xt.dtype)
 
   def step(self, field, process, xt, t, s, z, memory, history):
     past, before, before_t = history  # the last step went from `before` to xt

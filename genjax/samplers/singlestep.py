@@ -45,7 +45,7 @@ class Euler(solvers.Memoryless):
   """The flow in t, for paths that are nearly straight in it."""
 
   steps: core.Size = 50
-  grid: core.Grid = grids.Uniform()
+  grid: core.Grid = grids.UniformGrid()
 
   def step(self, field, process, xt, t, s, z, memory, history):
     x0, eps, memory = field.at(xt, t, memory)
@@ -60,7 +60,7 @@ class EulerMaruyama(solvers.Memoryless):
   steps: core.Size = 1000
   eta: core.NonNegative = 1.0
   diffusion: str = "process"
-  grid: core.Grid = grids.Uniform()
+  grid: core.Grid = grids.UniformGrid()
 
   def __post_init__(self):
     if self.diffusion not in DIFFUSIONS:
@@ -88,7 +88,7 @@ class Heun(solvers.Memoryless):
   churn_min: core.NonNegative = 0.0
   churn_max: core.Positive = 1e6
   inflate: core.Positive = 1.0
-  grid: core.Grid = grids.Uniform()
+  grid: core.Grid = grids.UniformGrid()
 
   def step(self, field, process, xt, t, s, z, memory, history):
     if self.churn:
@@ -120,7 +120,7 @@ class Midpoint(solvers.Memoryless):
   """dpm++2s: two evaluations a step."""
 
   steps: core.Size = 18
-  grid: core.Grid = grids.Uniform()
+  grid: core.Grid = grids.UniformGrid()
 
   def step(self, field, process, xt, t, s, z, memory, history):
     (alpha_t, sigma_t), (alpha_s, sigma_s) = process.coefficients(t), process.coefficients(s)

@@ -34,7 +34,7 @@ VARIANCES = ("posterior", "upper", "learned")
 NOISY = ("eta", "churn", "variance", "corrections", "predictor")  # fields that say so, if not 0
 
 
-class Field(NamedTuple):
+class VectorField(NamedTuple):
   """See the module docstring.
 
   fraction: of a learned variance: memory -> [N, *event], 0 for the posterior's, 1 for "upper".
@@ -61,7 +61,7 @@ class DDIM(Memoryless):
 
   steps: core.Size = 50
   eta: core.Fraction = 0.0
-  grid: core.Grid = grids.Uniform()
+  grid: core.Grid = grids.UniformGrid()
 
   def step(self, field, process, xt, t, s, z, memory, history):
     (alpha_t, sigma_t), (alpha_s, sigma_s) = process.coefficients(t), process.coefficients(s)
@@ -78,7 +78,7 @@ class Ancestral(Memoryless):
 
   steps: core.Size = 1000
   variance: str = "posterior"
-  grid: core.Grid = grids.Uniform()
+  grid: core.Grid = grids.UniformGrid()
 
   def __post_init__(self):
     if self.variance not in VARIANCES:

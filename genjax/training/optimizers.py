@@ -28,7 +28,7 @@ class Constant:
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Cosine:
+class CosineDecay:
   """Warm-up, then half a cosine from lr to `final` lr (Loshchilov & Hutter 2017)."""
 
   warmup: core.Count = 0
@@ -40,7 +40,7 @@ class Cosine:
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Linear:
+class LinearDecay:
   """Warm-up, then a straight line from lr to `final` lr."""
 
   warmup: core.Count = 0
@@ -60,7 +60,7 @@ def _after_warmup(warmup: int, lr: float, schedule: optax.Schedule) -> optax.Sch
   )
 
 
-SCHEDULES = {"constant": Constant, "warmup_cosine": Cosine, "warmup_linear": Linear}
+SCHEDULES = {"constant": Constant, "warmup_cosine": CosineDecay, "warmup_linear": LinearDecay}
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -1,0 +1,49 @@
+"""A Run draws each of its samples once, whoever looks."""
+
+import pathlib
+
+import numpy as np
+import pytest
+
+from genjax import config, core
+from genjax.runs import build
+from genjax.runs import open as runs
+from genjax.training import sharding
+
+FILE = pathlib.Path(__file__).parents[2] / "configs" / "ddpm_moons.py"
+
+
+def test_samples_are_drawn_once_and_shared_by_splits():
+  values, _ = config.from_file(f"{FILE}:smoke", ["sample_batch=8", "num=20"])
+  setup = build.assemble(values)
+  run = runs.Run.of_state(setup, setup.initial(sharding.mesh(), {}))
+  draw, calls = setup.sample, []
+  setup.__dict__["sample"] = lambda *args: calls.append(1) or draw(*args)
+  first = run.samples(10)["x"]
+  assert len(calls) == 2
+  np.testing.assert_array_equal(run.against("valid").samples(16)["x"][:10], first)
+  assert len(calls) == 2 and run.split == "test"
+  np.testing.assert_array_equal(next(run.chunks(0, 3))["x"], first[:3])
+  assert len(calls) == 2
+  list(run.chunks(1, 8))  # another seed
+  list(run.chunks(0, 48))  # more than `num` are not kept
+  list(run.chunks(0, 48))
+  assert len(calls) == 2 + 1 + 4 + 3
+
+
+@pytest.mark.parametrize(
+  ("file", "override", "message"),
+  [
+    ("autoencoder_fashion_mnist.py:convolutional", "codec.widths=()", "has no level"),
+    ("autoencoder_fashion_mnist.py", "codec.name=pyramid", "use it in a 'vqvae2'"),
+    ("vae_mnist.py", "encoder.name=transformer", "use 'mlp'"),
+    ("vae_mnist.py", "encoder.name=cnn", "cnn: needs images"),
+    ("vae_mnist.py", "encoder.name=down", "down: needs images"),
+    ("ddpm_mnist.py", "network.name=transformer", "it predicts tokens"),
+  ],
+)
+def test_networks_that_do_not_fit_are_refused(file, override, message):
+  points = ["data.name=toy", "model.head.name=gaussian"] if message.endswith("images") else []
+  points += ["data.name=fake"] if "fashion" in file else []  # no pictures that must be installed
+  with pytest.raises(core.UserError, match=message):
+    build.assemble(config.from_file(str(FILE.parent / file), [f"model.{override}", *points])[0])
