@@ -102,7 +102,7 @@ SIZES = {
   "down": dict(widths=(4, 8), blocks=1),
   "up": dict(widths=(4, 8), blocks=1),
   "unet": dict(
-    channels=(4, 8), layers=1, attention=(False, True), groups=2, head_dim=4, patch=1, dropout=0.0
+    channels=(4,), layers=1, attention=(False,), groups=2, head_dim=4, patch=1, dropout=0.0
   ),
   "transformer": dict(width=8, layers=1, heads=2),
   "dense": dict(widths=(8, 4)),

@@ -10,11 +10,11 @@ import pytest
 
 from genjax import config, core, registry
 from genjax.distributions import heads, latents
+from genjax.families import moments
 from genjax.families.autoencoder import autoencoder
 from genjax.families.autoregressive import autoregressive
 from genjax.families.classical import mixture
 from genjax.families.gan import wgan_gp
-from genjax.families import moments
 from genjax.families.latent import latent
 from genjax.families.quantized import quantizers, vqvae
 from genjax.families.vae import aims, vae
