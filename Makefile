@@ -1,10 +1,11 @@
 # make train = environment + install + the main job;  make test = environment + install + the tests
+# that a person runs often;  make test-all = these, the long proofs and the README's own commands
 
 PYTHON ?= python3
 BIN := .venv/bin
 PYTEST := $(BIN)/python -m pytest -n 2
 
-.PHONY: train test test-slow lint clean
+.PHONY: train test test-slow test-all lint clean
 
 train: .venv/installed
 	$(BIN)/python -m genjax.main --config=configs/ddpm_mnist.py
@@ -14,6 +15,8 @@ test: lint
 
 test-slow: .venv/installed-dev
 	$(PYTEST) -m slow
+
+test-all: test test-slow
 
 lint: .venv/installed-dev
 	$(BIN)/ruff check .

@@ -34,6 +34,8 @@ def override(config: Config, key: str, value: str) -> tuple[str, str]:
   if last == "label_dropout":
     return f"{dotted}hide", value
   if last == "known" and _is_vae(_at(config, parent)):
+    if not value:
+      return "task.name", "none"
     _at(config, parent)["known"] = value
     config["task"] = {"name": "half", "side": value}
     return "task.side", value

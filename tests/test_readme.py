@@ -21,6 +21,7 @@ def runs(tmp_path_factory):
   return tmp_path_factory.mktemp("runs")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("command", COMMANDS)
 def test_command(command, runs):
   """In the order of the README, since the later ones look at the runs of the earlier."""

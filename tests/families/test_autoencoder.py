@@ -101,6 +101,7 @@ def test_greedy_trains_each_layer_in_its_time_on_the_codes_below():
   assert float(value) == pytest.approx(float(jnp.mean((again - h) ** 2)), rel=1e-5)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("codec, widths", [
   (autoencoders.Dense, (5, 3)), (autoencoders.Dense, (5, 40)), (autoencoders.Convolutional, (3, 2)),
 ])  # fmt: skip
@@ -196,6 +197,7 @@ def test_denoising_sees_damage_and_is_compared_with_what_was_there():
   assert float(value) == pytest.approx(float(jnp.mean((blank - X) ** 2)), rel=1e-5)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("size", [(28, 28), (9, 13), (8, 8)])
 def test_networks_keep_any_size(size):
   spec = dataclasses.replace(PIXELS, shape=(*size, 3))

@@ -1,4 +1,4 @@
-"""Each family against closed forms, enumeration or an independent implementation."""
+"""Diffusion of any process, prediction and guidance, on data whose answers are known."""
 
 import dataclasses
 
@@ -9,15 +9,10 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 import scipy.stats
-from sklearn import mixture as sklearn_mixture
 
 from genjax import core
-from genjax.data.sources import bars, toys
 from genjax.distributions import sources
-from genjax.families.classical import mixture
 from genjax.families.diffusion import diffusion
-from genjax.families.energy import rbm
-from genjax.families.gan import wgan_gp
 from genjax.networks import mlp
 from genjax.processes import chains, continuous, couplings, gaussian, times, weightings
 from genjax.samplers import guidance, likelihood, singlestep, solvers
@@ -393,6 +388,7 @@ def test_likelihoods_are_named_by_what_is_known():
   assert model.likelihoods["flow"].kind == core.LOWER_BOUND  # dequantized
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("steps", [10, 1000])
 def test_likelihoods_of_a_model_agree_with_each_other(steps):
   """The bound lies below the flow's density; an untrained network is as good as any."""
@@ -406,193 +402,3 @@ def test_likelihoods_of_a_model_agree_with_each_other(steps):
 
 
 # WGAN-GP
-
-
-def wgan(**kwargs):
-  return wgan_gp.WGANGP(
-    spec=PLANE, generator=mlp.MLP(widths=(8,), out=2, batch_norm=True),
-    critic=mlp.MLP(widths=(), out=1), **kwargs,
-  )  # fmt: skip
-
-
-def test_gradient_penalty_of_a_linear_critic_is_known():
-  model = wgan(penalty=7.0)
-  batch = {"x": jax.random.normal(jax.random.key(3), (32, 2))}
-  params, buffers = model.init(jax.random.key(0), batch, {})
-  w, b = np.array([[3.0], [-4.0]]), np.array([0.5])
-  params["critic"] = {"Dense_0": {"kernel": jnp.asarray(w), "bias": jnp.asarray(b)}}
-  key = jax.random.key(1)
-  loss, (_, metrics) = model.critic_loss(params, buffers, batch, key, 0)
-  assert float(metrics["penalty"]) == pytest.approx((5 - 1) ** 2, rel=1e-5)
-  z = model._latents(jax.random.split(key)[0], 32)
-  fake = np.asarray(model.generate(params, buffers, z, train=True)[0])
-  distance = (np.asarray(batch["x"]) @ w).mean() - (fake @ w).mean()
-  assert float(metrics["distance"]) == pytest.approx(distance, rel=1e-4)
-  assert float(loss) == pytest.approx(7 * 16 - distance, rel=1e-5)
-
-
-def test_generator_statistics_move_only_in_the_generators_step():
-  model = wgan()
-  batch = {"x": jnp.ones((8, 2))}
-  params, buffers = model.init(jax.random.key(0), batch, {})
-  _, (after_critic, _) = model.critic_loss(params, buffers, batch, jax.random.key(1), 0)
-  chex.assert_trees_all_equal(after_critic, buffers)
-  _, (after_generator, _) = model.generator_loss(params, buffers, batch, jax.random.key(1), 0)
-  with pytest.raises(AssertionError):
-    chex.assert_trees_all_equal(after_generator, buffers)
-
-
-def test_wgan_refuses_what_cannot_be():
-  for kwargs, message in [
-    (dict(critic=mlp.MLP(out=1, batch_norm=True), generator=mlp.MLP(out=2)), "per example"),
-    (dict(critic=mlp.MLP(out=1), generator=mlp.MLP(out=3)), "generator.out=3"),
-    (dict(critic=mlp.MLP(out=2), generator=mlp.MLP(out=2)), "critic.out=2"),
-  ]:
-    with pytest.raises(core.UserError, match=message):
-      wgan_gp.WGANGP(spec=PLANE, **kwargs)
-
-
-# Gaussian mixture
-
-
-def moons(n=500):
-  return {"x": jnp.asarray(toys.Toy(n=n).load().splits["train"]["x"][:n])}
-
-
-def em(model, batch, steps):
-  params, buffers = model.init(jax.random.key(0), batch, {})
-  nats = []
-  for step in range(steps):
-    params, buffers, logs = jax.jit(model.refresh)(params, buffers, batch, jax.random.key(1), step)
-    nats.append(float(logs["mixture/nats"]))
-  return params, buffers, nats
-
-
-def test_em_is_scikit_learns():
-  batch = moons()
-  model = mixture.GaussianMixture(spec=PLANE, components=3, floor=1e-6)
-  start, _ = model.init(jax.random.key(0), batch, {})
-  params, _, _ = em(model, batch, 5)
-  chol = np.asarray(start["mixture"]["chol"], np.float64)
-  oracle = sklearn_mixture.GaussianMixture(
-    3, reg_covar=1e-6, max_iter=5, tol=0, weights_init=np.full(3, 1 / 3),
-    means_init=np.asarray(start["mixture"]["mu"], np.float64),
-    precisions_init=np.linalg.inv(chol @ chol.swapaxes(1, 2)),
-  )  # fmt: skip
-  with pytest.warns(match="did not converge"):
-    oracle.fit(np.asarray(batch["x"], np.float64))
-  own = params["mixture"]
-  np.testing.assert_allclose(jnp.exp(own["log_pi"]), oracle.weights_, atol=1e-4)
-  np.testing.assert_allclose(own["mu"], oracle.means_, atol=1e-3)
-  np.testing.assert_allclose(own["chol"] @ own["chol"].mT, oracle.covariances_, atol=1e-3)
-  log_p = model.log_prob(params, {}, batch, None)
-  np.testing.assert_allclose(log_p, oracle.score_samples(np.asarray(batch["x"])), atol=1e-2)
-
-
-def test_em_never_lowers_the_likelihood():
-  _, _, nats = em(mixture.GaussianMixture(spec=PLANE, components=8, floor=1e-6), moons(), 60)
-  assert np.all(np.diff(nats) < 1e-5) and nats[0] - nats[-1] > 0.5
-
-
-def test_stepwise_em_with_power_zero_is_em_and_a_loaded_mixture_goes_on():
-  batch = moons()
-  model = mixture.GaussianMixture(spec=PLANE, components=3)
-  params, buffers, _ = em(model, batch, 3)
-  _, loaded = model.init(jax.random.key(5), batch, {"mixture": (params["mixture"], {})})
-  # Equation (5) backwards, the floor aside.
-  chex.assert_trees_all_close(loaded, buffers, atol=1e-3)
-  stepwise = dataclasses.replace(model, power=0.6)
-  few, none = {"x": batch["x"][:3]}, jax.tree.map(jnp.zeros_like, loaded["statistics"])
-  after = lambda buffers: stepwise.refresh(params, buffers, few, None, 0)[1]["statistics"]
-  kept = jax.tree.map(jnp.subtract, after(loaded), after(loaded | {"statistics": none}))
-  share = 1 - 2**-0.6
-  chex.assert_trees_all_close(
-    kept, jax.tree.map(lambda t: share * t, loaded["statistics"]), atol=1e-5
-  )
-
-
-def test_em_is_the_same_far_from_the_origin():
-  model = mixture.GaussianMixture(spec=PLANE, components=3)
-  _, _, here = em(model, moons(), 10)
-  _, _, there = em(model, {"x": moons()["x"] + 300}, 10)
-  np.testing.assert_allclose(there, here, atol=2e-3)
-
-
-def test_mixture_samples_have_its_moments():
-  model = mixture.GaussianMixture(spec=PLANE, components=2)
-  chol = np.array([[[1.0, 0], [0.5, 0.3]], [[0.2, 0], [0, 0.7]]])
-  pi, mu = np.array([0.3, 0.7]), np.array([[1.0, 2], [-3, 0]])
-  params = {"mixture": {"log_pi": jnp.log(pi), "mu": jnp.asarray(mu), "chol": jnp.asarray(chol)}}
-  x = np.asarray(model.sample(params, {}, jax.random.split(jax.random.key(0), 20_000), {}))
-  mean = pi @ mu
-  cov = np.einsum("k,kij->ij", pi, chol @ chol.swapaxes(1, 2)) + (pi[:, None] * mu).T @ mu
-  np.testing.assert_allclose(x.mean(0), mean, atol=0.06)
-  np.testing.assert_allclose(np.cov(x.T), cov - np.outer(mean, mean), atol=0.12)
-
-
-# RBM
-
-BARS = bars.Bars(size=2, kind="bars").load().spec
-
-
-def small_rbm(hidden=4):
-  model = rbm.RBM(spec=BARS, hidden=hidden, chains=4000, sweeps=60)
-  draw = np.random.default_rng(0).normal
-  weights = rbm.Weights(*(jnp.asarray(draw(size=s), jnp.float32) for s in [(4, hidden), 4, hidden]))
-  return model, {"rbm": weights}
-
-
-def states(n):
-  return ((np.arange(2**n)[:, None] >> np.arange(n)) & 1).astype(np.float64)
-
-
-def joint(params):
-  """p(v, h) over all 2^4 x 2^hidden states, from the energy -b.v - c.h - v W h, in float64."""
-  w, b, c = (np.asarray(a, np.float64) for a in params["rbm"])
-  v, h = states(4), states(len(c))
-  p = np.exp((v @ b)[:, None] + h @ c + v @ w @ h.T)
-  return p / p.sum()
-
-
-@pytest.mark.parametrize("hidden", [3, 14])
-def test_rbm_likelihood_is_the_enumerated_marginal(hidden):
-  model, params = small_rbm(hidden)
-  v = {"x": states(4).reshape(-1, *BARS.shape).astype(np.float32)}
-  log_p = model.log_prob(params, {}, v, None)
-  np.testing.assert_allclose(np.exp(log_p), joint(params).sum(1), rtol=1e-4)
-
-
-def test_rbm_pseudo_likelihood_is_the_sum_of_conditionals():
-  model, params = small_rbm()
-  p, v = joint(params).sum(1), states(4)
-  index = lambda v: (v @ 2 ** np.arange(4)).astype(int)
-  expected = 0
-  for i in range(4):
-    flipped = v.copy()
-    flipped[:, i] = 1 - flipped[:, i]
-    expected = expected + np.log(p / (p + p[index(flipped)]))
-  batch = {"x": v.reshape(-1, *BARS.shape).astype(np.float32)}
-  np.testing.assert_allclose(model.pseudo_log_prob(params, {}, batch, None), expected, atol=1e-4)
-
-
-def test_rbm_samples_follow_the_enumerated_distribution():
-  model, params = small_rbm()
-  x = model.sample(params, {}, jax.random.split(jax.random.key(0), 8000), {})
-  counts = np.bincount((np.asarray(x).reshape(-1, 4) @ 2 ** np.arange(4)).astype(int), minlength=16)
-  assert np.abs(counts / 8000 - joint(params).sum(1)).sum() < 0.05  # total variation, twice
-
-
-def test_rbm_gradient_is_that_of_the_likelihood_once_the_chains_have_mixed():
-  """mean F(data) - mean F(chain) against autodiff through the enumerated log Z."""
-  model, params = small_rbm()
-  batch = {"x": states(4).reshape(-1, *BARS.shape).astype(np.float32)}
-  model = rbm.RBM(spec=BARS, hidden=4, chains=20_000, gibbs=30)
-  _, buffers = model.init(jax.random.key(0), batch, {})
-  loss = lambda p: model.loss(p, buffers, batch, jax.random.key(1), 0)[0]
-  exact = lambda p: -jnp.mean(model.log_prob(p, {}, batch, None))
-  chex.assert_trees_all_close(jax.grad(loss)(params), jax.grad(exact)(params), atol=0.02)
-
-
-def test_rbm_refuses_grey_levels():
-  with pytest.raises(core.UserError, match="binary"):
-    rbm.RBM(spec=core.DataSpec(shape=(4,), range=(-1.0, 1.0), levels=256))

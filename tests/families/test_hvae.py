@@ -76,6 +76,7 @@ def test_kl_is_the_mean_of_the_log_ratio_in_every_block():
   assert np.all(gap.std(0) > 0.1)
 
 
+@pytest.mark.slow
 def test_bounds_rise_to_the_probability_and_that_of_all_pictures_is_one():
   """p(x) is the mean of p(x | z) over draws of p(z), and of w over draws of q(z | x)."""
   params, buffers = trained()
@@ -203,6 +204,7 @@ def test_a_density_bounds_the_probability_of_levels():
   assert 0.97 < float(jnp.exp(value).sum()) < 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
   ("size", "net", "shapes"),
   [

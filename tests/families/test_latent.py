@@ -215,6 +215,7 @@ def test_what_does_not_fit_together_is_refused():
   assert latent.groups(wgan_gp.WGANGP(spec=POINTS, **pair)) == ("critic", "generator")
 
 
+@pytest.mark.slow
 def test_from_an_autoencoder_to_samples(tmp_path):
   """Both runs, as a user makes them; the first stage comes out as it went in."""
   first, _ = config.from_file(

@@ -326,6 +326,7 @@ def test_samples_are_means_or_draws():
   assert set(np.unique(drawn)) <= {0.0, 1.0} and drawn.shape == (5, 3, 2, 1)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("size", [(28, 28), (9, 13)])
 def test_convolutions_there_and_back_keep_any_size(size):
   spec = dataclasses.replace(GREY, shape=(*size, 3))

@@ -43,6 +43,7 @@ GUIDES = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", GUIDES)
 def test_a_finished_run_is_guided_by_another(runs, name):
   network = [f"model.guidance.name={name}", "model.guidance.network.name=mlp"]

@@ -29,7 +29,15 @@ INPUTS = {
 }
 
 
-@pytest.mark.parametrize("name, shapes", [(n, s) for n, all_ in INPUTS.items() for s in all_])
+# Each form on its first shape; on the others, which differ in what is left over, in the long proofs.
+CASES = [
+  pytest.param(name, shapes, marks=pytest.mark.slow if i else ())
+  for name, every in INPUTS.items()
+  for i, shapes in enumerate(every)
+]
+
+
+@pytest.mark.parametrize("name, shapes", CASES)
 def test_equals_the_plain_form(name, shapes, monkeypatch):
   for scores in (1, 200, cpu._SCORES) if name == "attend" else (0,):
     monkeypatch.setattr(cpu, "_SCORES", scores)  # blocks of 1, of some with a rest, and of all
@@ -110,6 +118,7 @@ print(re.findall(rf" ({names})(?:-start)?\\(", text))
 """
 
 
+@pytest.mark.slow
 def test_a_mesh_exchanges_gradients_and_nothing_else():
   """XLA joins the sums of all gradients and metrics into one exchange."""
   env = {**os.environ, "XLA_FLAGS": "--xla_force_host_platform_device_count=4"}

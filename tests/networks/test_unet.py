@@ -97,6 +97,7 @@ def test_equals_diffusers_unet2d():
   np.testing.assert_allclose(y, golden["y"], atol=1e-4 * np.abs(golden["y"]).max())
 
 
+@pytest.mark.slow
 def test_any_size_keeps_its_shape():
   t = jax.ShapeDtypeStruct((2,), jnp.float32)
   net = unet.UNet(**{**TINY, **TWO_LEVELS}, patch=2)
@@ -156,6 +157,7 @@ def test_half_precision_compute_is_close_and_keeps_float32_outside():
   assert 0 < np.abs(y - exact).max() < 0.05 * np.abs(exact).max()
 
 
+@pytest.mark.slow
 def test_half_precision_gradients_are_close_and_what_is_delicate_is_float32():
   """Exponentials, norms, maxima and sums over pixels stay in float32, on the way back too."""
   x, t = inputs(16, 16, 16, 1)

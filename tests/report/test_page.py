@@ -394,3 +394,9 @@ def test_heavy_and_broken_pictures(tmp_path):
   cut = tmp_path / "cut.png"
   cut.write_bytes(heavy.read_bytes()[:5000])
   assert "cut.png cannot be read" in embed.figure(cut) and "<img" not in embed.figure(cut)
+
+
+def test_pictures_say_what_stands_side_by_side(workdir):
+  assert "Side by side" not in page.render(material.read(workdir))
+  write(workdir / "generated/ddim/about.json", {"legend": ["image", "sample", "<truth>"]})
+  assert "Side by side: image | sample | &lt;truth&gt;." in page.render(material.read(workdir))

@@ -88,6 +88,7 @@ def rho_of(name, y):
   return np.exp(y) if name == "log_rho" else y
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", adams.VARIABLES)
 @pytest.mark.parametrize("times", [[0.5], [0.5, 0.8], [0.5, 0.6, 0.9], [0.5, 0.7, 0.8, 0.9]])
 def test_weights_are_the_means_of_lagranges_polynomials(name, times, double_precision):

@@ -78,6 +78,7 @@ def test_hutchinsons_trace_is_unbiased():
   assert jnp.std(density(4)) == pytest.approx(float(jnp.std(guess)) / 2, rel=0.1)
 
 
+@pytest.mark.slow
 def test_flow_density_is_differentiable():
   process, x = continuous.VP(), jnp.array([[0.2, 1.0]])
   gain = lambda w: lambda xt, a, s: w * fields.denoiser(MEAN, STD)(xt, a, s)

@@ -219,6 +219,7 @@ WEAK = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", WEAK)
 def test_weak_order_of_mean_and_variance(name):
   solver, order = WEAK[name]

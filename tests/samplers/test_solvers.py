@@ -80,6 +80,7 @@ STOCHASTIC = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", STOCHASTIC)
 def test_stochastic_samples_have_the_datas_moments(name):
   x = np.asarray(run(STOCHASTIC[name], fields.gaussian(PROCESS, 0.7, 0.4), PROCESS))
@@ -160,6 +161,7 @@ def test_grids_that_cannot_be_are_refused():
       grids.Given(times=times)
 
 
+@pytest.mark.slow
 def test_higher_orders_halve_the_error_at_equal_evaluations():
   field, x = fields.gaussian(PROCESS, 0.7, 0.4), jnp.linspace(-2, 2, 9)[:, None]
   exact, grid = exact_flow(PROCESS, 0.7, 0.4, x), grids.LogSNR()

@@ -73,6 +73,7 @@ def test_two_widths_make_another():
   np.testing.assert_allclose(same, np.eye(len(have))[-1], atol=1e-6)
 
 
+@pytest.mark.slow
 def test_any_width_of_a_finished_run(tmp_path):
   """The width that was trained comes back as itself; a run without such averages is refused."""
   overrides = [

@@ -364,12 +364,20 @@ def test_metrics_of_lost_steps_are_cut_off(tmp_path):
   assert lines[0]["x/bad"] is None and lines[2]["time"] >= lines[1]["time"]
 
 
+TWO_LEVELS = [
+  "data.shape=12,12,1", "model.network.channels=8,16", "model.network.attention=False,True",
+  "model.network.layers=2", "model.network.groups=4", "model.network.head_dim=8",
+  "model.network.patch=2",
+]  # fmt: skip
+
+
+@pytest.mark.slow
 def test_bfloat16_computes_beside_float32_parameters():
   """Parameters, loss, moments and averages stay float32; the loss is that of float32 to 1 %."""
   metrics = {}
   for dtype in ("float32", "bfloat16"):
     path = f"{pathlib.Path(__file__).parents[2]}/configs/ddpm_mnist.py:smoke"
-    setup = build.assemble(config.from_file(path, [f"dtype={dtype}"])[0])
+    setup = build.assemble(config.from_file(path, [f"dtype={dtype}", *TWO_LEVELS])[0])
     state = setup.initial(OVER, {})
     floats = [a for a in jax.tree.leaves(state) if jnp.issubdtype(a.dtype, jnp.floating)]
     assert {a.dtype for a in floats} == {jnp.dtype("float32")}
@@ -403,6 +411,7 @@ print(faults() - before)
 """
 
 
+@pytest.mark.slow
 def test_scratch_memory_is_kept_between_calls():
   def faults(keep):
     code = f"KEEP = {keep}" + PAGES
