@@ -129,6 +129,7 @@ SIZES = {
   ("latent", "spherical"): dict(width=4),
   ("latent", "categorical"): dict(width=4, classes=3),
   ("latent", "grid"): dict(width=2, places=(2, 2)),
+  ("dequantizer", "mlp"): dict(widths=(16, 16), out=2 * 6 * 6),
   ("aim", "importance"): dict(samples=3),
   ("aim", "factor"): dict(network=dict(name="mlp", widths=(16, 16), activation="leaky_relu")),
 }

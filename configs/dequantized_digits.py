@@ -25,4 +25,14 @@ def get_config(arg=""):
   schedule = dict(name="warmup_cosine", warmup=50)
   config.optim.dequantizer = dict(name="adam", lr=2e-3, schedule=schedule, clip=1.0)
   config.metrics = ("likelihood",)
-  return base.variant(config, arg)
+  return base.variant(config, arg, **VARIANTS)
+
+
+def dense(config):
+  """The same with dense networks, a fraction of the time a step."""
+  config.model.network = dict(name="mlp", widths=(512, 512, 512))
+  config.model.dequantizer = dict(name="mlp", widths=(256, 256), out=2 * 8 * 8)
+  return config
+
+
+VARIANTS = dict(dense=dense)

@@ -76,15 +76,16 @@ def vamp(config):
 
 def conditional(config):
   """Both networks are told the digit."""
-  config.model.encoder.conditions = ("label",)
-  config.model.decoder.conditions = ("label",)
+  for way in (config.model.encoder, config.model.decoder):
+    way.conditions = (*way.get("conditions", ()), "label")
   return config
 
 
 def completion(config):
   """The right half of a digit, given the left one."""
   config.task = dict(name="half", side="left")
-  config.model.decoder.conditions = ("known:values",)  # the same half of all digits
+  decoder = config.model.decoder
+  decoder.conditions = (*decoder.get("conditions", ()), "known:values")  # the same half of all
   config.metrics = ("likelihood",)
   return config
 

@@ -23,4 +23,13 @@ def get_config(arg=""):
   config.optim.ends = dict(name="adam", lr=1e-2, schedule=schedule)
   config.optim.schedule = dict(name="adam", lr=1e-2, schedule=schedule)
   config.ema.ema.groups = ("denoiser",)
-  return base.variant(config, arg)
+  return base.variant(config, arg, **VARIANTS)
+
+
+def dense(config):
+  """The same with a dense network, a fraction of the time a step."""
+  config.model.network = dict(name="mlp", widths=(512, 512, 512))
+  return config
+
+
+VARIANTS = dict(dense=dense)

@@ -129,7 +129,7 @@ def workdir(path: str, overrides: Sequence[str]) -> pathlib.Path:
 def override(config: Config, overrides: Sequence[str]) -> tuple[Config, Config]:
   """Names, then defaults, then the rest: see the module docstring."""
   pairs = [text.split("=", 1) if "=" in text else [text, "true"] for text in overrides]
-  pairs = [renamed.override(config, key, value) for key, value in pairs]
+  pairs = [[key.replace("label_dropout", "hide"), value] for key, value in pairs]
   for key, value in pairs:
     if key.startswith("load.") and key.count(".") == 1:
       config.setdefault("load", {})[key.removeprefix("load.")] = value
@@ -137,6 +137,8 @@ def override(config: Config, overrides: Sequence[str]) -> tuple[Config, Config]:
       config.setdefault("ema", {}).setdefault(key.split(".")[1], {})
     if key.endswith(".name"):
       _rename(config, key, value)
+  old = {key: renamed.override(config, key, value) for key, value in pairs}
+  pairs = [pair for pair in pairs if old[pair[0]] is None]
   config = complete(renamed.whole(config))
   flat = core.flatten(config)
   for key, _ in pairs:
@@ -155,7 +157,9 @@ def override(config: Config, overrides: Sequence[str]) -> tuple[Config, Config]:
   for key, value in values.items():
     _at(config, key.rpartition(".")[0])[key.rpartition(".")[2]] = value
   config = complete(config)
-  return config, {key: core.flatten(config)[key] for key in values}
+  flat = core.flatten(config)
+  changed = [*values, *(new for keys in old.values() for new in keys or ())]
+  return config, {key: flat[key] for key in changed if key in flat}
 
 
 def _one_line(error: Exception) -> str:

@@ -129,6 +129,7 @@ class Field:
   names: what the integers are called, such as the words of a text.
   about: what a likelihood given this field calls it; the field's own name if "".
   paired: whether it belongs to the x of its example, or is drawn on its own.
+  fixed: whether what is missing of it is the same in all examples.
   """
 
   shape: tuple[int, ...]
@@ -139,6 +140,7 @@ class Field:
   names: tuple[str, ...] = ()
   about: str = ""
   paired: bool = True
+  fixed: bool = True
 
   @property
   def integer(self) -> bool:

@@ -40,7 +40,7 @@ def listing() -> str:
 def split(arguments: list[str]) -> tuple[list[str], list[str], list[tuple[str, str]]]:
   """(flags of this file, "key=value" of the configuration, (name, value) of what is told)."""
   own, overrides, said = [], [], []
-  sampling = "--mode=sample" in arguments
+  sampling = "--mode=sample" in arguments or "--mode sample" in " ".join(arguments)
   for argument in arguments:
     name, equals, value = argument.removeprefix("--").partition("=")
     if name.startswith("config."):
@@ -65,6 +65,8 @@ def main(argv: list[str]) -> int:
     print(__doc__, FLAGS.main_module_help(), sep="\n")
     return 0
   if not (FLAGS.config or FLAGS.workdir):
+    if said:
+      return _fail(f"unknown flag '--{said[0][0]}', or no --workdir whose samples it is for")
     print(listing())
     return 0
   # Here, because they import jax: the list and --help answer at once.

@@ -94,18 +94,19 @@ def describe(table: str, obj: Any) -> dict[str, Any]:
   return {"name": name} | {key: plain(tables[key], getattr(obj, key)) for key in fields(type(obj))}
 
 
-def view(table: str, spec: Mapping[str, Any], path: str = "") -> list[str]:
+def view(table: str, spec: Mapping[str, Any], training: bool, path: str = "") -> list[str]:
   """The dotted keys of a spec that may be changed after training, nested specs included.
 
-  A class says which of its fields they are in `view`, a tuple or a function of the spec.
+  A class says which of its fields they are in `view`, and in `trains_with(spec)` which of these a
+  run that goes on `training` must keep.
   """
   path, cls = path or table, lookup(table, spec["name"])
-  own = getattr(cls, "view", ())
-  keys = [f"{path}.{name}" for name in (own(spec) if callable(own) else own)]
+  kept = cls.trains_with(spec) if training and hasattr(cls, "trains_with") else ()
+  keys = [f"{path}.{name}" for name in getattr(cls, "view", ()) if name not in kept]
   for name, hint in hints(cls).items():
     inner = table_of(hint)
     if inner and isinstance(spec.get(name), Mapping):
-      keys += view(inner, spec[name], f"{path}.{name}")
+      keys += view(inner, spec[name], training, f"{path}.{name}")
   return keys
 
 

@@ -9,6 +9,8 @@ known: "left"            a VAE's                     task: {"name": "half", "sid
 from collections.abc import Mapping
 from typing import Any
 
+from genjax import core
+
 Config = dict[str, Any]
 KNOWN = "known:values"  # the half of all examples is the same: where it lies need not be told
 
@@ -22,34 +24,38 @@ def whole(config: Config) -> Config:
   return config
 
 
-def override(config: Config, key: str, value: str) -> tuple[str, str]:
-  """(key, value) of the command line in the words of today.
+def override(config: Config, key: str, value: str) -> list[str] | None:
+  """Writes an old word of the command line into the configuration, for `whole` to translate.
 
-  What becomes several keys is written into the configuration instead, for `whole` to find.
+  Returns the keys of today that it sets, or None if the word is not an old one.
   """
   parent, _, last = key.rpartition(".")
-  dotted = f"{parent}." if parent else ""
+  dotted, spec = f"{parent}." if parent else "", _at(config, parent)
+  if not isinstance(spec, Mapping):
+    return None
   if last == "conditional":
-    return f"{dotted}conditions", "label" if value.lower() in ("true", "1") else ""
-  if last == "label_dropout":
-    return f"{dotted}hide", value
-  if last == "known" and _is_vae(_at(config, parent)):
+    spec["conditional"] = _truth(key, value)
+    return [f"{dotted}conditions"]
+  if last == "known" and spec.get("name") == "vae":
+    spec["known"] = value
     if not value:
-      return "task.name", "none"
-    _at(config, parent)["known"] = value
-    config["task"] = {"name": "half", "side": value}
-    return "task.side", value
-  return key, value
+      config["task"] = {"name": "none"}
+    return ["task.name", *["task.side"] * bool(value), f"{dotted}decoder.conditions"]
+  return None
+
+
+def _truth(key, value):
+  if value.lower() in ("true", "t", "1"):
+    return True
+  if value.lower() in ("false", "f", "0"):
+    return False
+  raise core.UserError(f"{key}={value!r}, expected true or false")
 
 
 def _at(config, path):
   for part in filter(None, path.split(".")):
     config = config.get(part) if isinstance(config, Mapping) else None
   return config
-
-
-def _is_vae(spec):
-  return isinstance(spec, Mapping) and spec.get("name") == "vae"
 
 
 def _renamed(value):
@@ -59,7 +65,7 @@ def _renamed(value):
   new = {key: _renamed(inner) for key, inner in value.items()}
   if "conditional" in new:
     told = ("label",) if new.pop("conditional") else ()
-    new["conditions"] = (*told, *(c for c in new.get("conditions", ()) if c not in told))
+    new["conditions"] = (*told, *(c for c in new.get("conditions", ()) if c != "label"))
   if "label_dropout" in new:
     new["hide"] = new.pop("label_dropout")
   return new
@@ -70,8 +76,10 @@ def _known(model):
   if not isinstance(model, Mapping):
     return []
   sides = [side for inner in model.values() for side in _known(inner)]
-  if _is_vae(model) and (side := model.pop("known", "")):
-    decoder = model["decoder"]
-    decoder["conditions"] = (*decoder.get("conditions", ()), KNOWN)
-    sides.append(side)
+  if model.get("name") == "vae" and "known" in model:
+    side, decoder = model.pop("known"), model.get("decoder")
+    if isinstance(decoder, dict) and (side or "conditions" in decoder):
+      others = (c for c in decoder.get("conditions", ()) if c.partition(":")[0] != "known")
+      decoder["conditions"] = (*others, *[KNOWN] * bool(side))
+    sides += [side] * bool(side)
   return sides

@@ -20,13 +20,13 @@ jax.config.update("jax_disable_most_optimizations", True)
 
 class Together(loadscope.LoadScopeScheduling):
   """Each test to whichever worker is free, but for those that share what is expensive to make: all
-  of one member of the contract, and the README's commands, to one worker each."""
+  of one member of the contract, the README's commands and the program's, to one worker each."""
 
   def _split_scope(self, nodeid: str) -> str:
     file, _, test = nodeid.partition("::")
     if file.endswith("test_contract.py"):
       return test.partition("[")[2] or test
-    return file if file.endswith("test_readme.py") else nodeid
+    return file if file.endswith(("test_readme.py", "test_cli.py")) else nodeid
 
 
 @pytest.hookimpl(optionalhook=True)

@@ -12,11 +12,12 @@ import sys
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import worker
 
 from genjax import config as config_lib
 from genjax import core
-from genjax.runs import build
+from genjax.runs import build, conditions
 from genjax.training import runtime, sharding
 
 CONFIG = str(pathlib.Path(__file__).with_name("unet.py"))
@@ -35,6 +36,8 @@ class Work:
     call = lambda params, x, t: core.call(network, "denoiser", params, {"denoiser": {}}, x, t, {})
     self.net = runtime.Jit(call)
     self.index = jnp.arange(values["batch"])
+    names = getattr(self.setup.model, "conditions", ())
+    self.cond = conditions.Conditions(names, self.setup.pipeline).at(np.asarray(self.index), "test")
     self.params = jax.tree.map(jnp.copy, self.state.params)  # the state's are donated
 
   def step(self):
@@ -45,7 +48,9 @@ class Work:
     return self.net(self.params, self.batch["x"], jnp.zeros(len(self.index)))
 
   def sample(self):
-    return self.setup.sample(self.params, {"denoiser": {}}, jax.random.key(0), self.index)
+    return self.setup.sample(
+      self.params, {"denoiser": {}}, jax.random.key(0), self.index, self.cond
+    )
 
 
 def main() -> None:

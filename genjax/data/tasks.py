@@ -142,7 +142,7 @@ class Box:
 
   def fields(self, spec):
     _images("box", spec)
-    return {"known": _part(spec, about="surroundings")}
+    return {"known": dataclasses.replace(_part(spec, about="surroundings"), fixed=False)}
 
   def __call__(self, batch, spec, u):
     height, width, _ = spec.shape

@@ -18,6 +18,7 @@ from genjax.data.sources import base as sources
 from genjax.evaluation import distances, reference
 
 LEAST = 1e-10  # mean square error of a perfect copy, as a share of the range: 100 dB
+CHUNK = 500  # examples at once
 SEARCHED = 20_000  # training examples among which the nearest is looked for
 
 
@@ -37,16 +38,30 @@ def psnr(run: Any) -> reference.Metrics:
   truth = run.batch(run.split, n)
   x = _model_units(run.samples(n)["x"], run.spec)
   values = {"psnr": decibels(x, truth["x"], run.spec)}
-  image = run.spec.fields.get("image")
-  if "image" in run.model.conditions and image.shape[-1] == run.spec.shape[-1]:
+  if _smaller(run.spec.fields.get("image"), run):
     for how in ("bicubic", "nearest"):
       again = resized(core.partial(truth["image"]).value, truth["x"].shape, how)
       values[f"psnr/{how}"] = decibels(again, truth["x"], run.spec)
-  train = _model_units(run.data.splits["train"]["x"][:SEARCHED], run.spec)
-  mean = np.broadcast_to(train.mean(0), truth["x"].shape)
+  mean = np.broadcast_to(_mean(run.data.splits["train"]["x"], run.spec), truth["x"].shape)
   values["psnr/mean"] = decibels(mean, truth["x"], run.spec)
   error = values["psnr"].std(ddof=1) / n**0.5
   return {k: float(v.mean()) for k, v in values.items()} | {"psnr/se": float(error), "psnr/n": n}
+
+
+def _smaller(image, run):
+  """Whether the model is told x itself at a lower resolution."""
+  told = image is not None and "image" in run.model.conditions and image.range == run.spec.range
+  return told and image.shape[-1] == run.spec.shape[-1] and image.shape[0] < run.spec.shape[0]
+
+
+def _mean(column, spec):
+  """Of training examples, in chunks that fit in memory."""
+  n, total = min(len(column), SEARCHED), 0.0
+  for first in range(0, n, CHUNK):
+    total = total + _model_units(column[first : min(first + CHUNK, n)], spec).sum(
+      0, dtype=np.float64
+    )
+  return (total / n).astype(np.float32)
 
 
 def decibels(x: np.ndarray, truth: np.ndarray, spec: core.DataSpec) -> np.ndarray:
@@ -85,11 +100,17 @@ def heard(run: Any) -> reference.Metrics:
   for name in _integers(run.model, run.spec):
     shares = []
     for part in (sets.samples, sets.held):
-      nearest = distances.squared(flat(part["x"]), flat(train["x"])).argmin(1)
+      nearest = _nearest(flat(part["x"]), flat(train["x"]))
       same = train[name][nearest] == part[name]
       shares.append(np.mean(np.all(same.reshape(len(same), -1), axis=1)))
     values[f"heard/{name}"] = tuple(shares)
   return reference.rows(values, sets.n)
+
+
+def _nearest(x, train):
+  """The row of train nearest to each of x, in chunks that fit in memory."""
+  parts = np.split(x, range(CHUNK, len(x), CHUNK))
+  return np.concatenate([distances.squared(part, train).argmin(1) for part in parts])
 
 
 def _integers(model, spec):

@@ -40,7 +40,7 @@ def sets(run: Any) -> Sets:
 
 
 def some(split: sources.Split, n: int) -> sources.Split:
-  """n rows of a split (all if it has fewer), the same at every call; unpaired fields left out."""
+  """n rows of a split (all if it has fewer), the same ones at every call; no unpaired fields."""
   size = len(split["x"])
   rows = np.random.default_rng(0).permutation(size)[:n]
   return {name: column[rows] for name, column in split.items() if len(column) == size}

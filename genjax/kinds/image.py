@@ -21,18 +21,21 @@ class Image:
   """Pictures [H, W, C] in field.range; what is transparent in a file is missing."""
 
   word: str = "image"
+  behind: int = 0
 
-  def read(self, text: str, field: core.Field) -> core.Partial:
+  def read(self, text: str, field: core.Field, flag: str) -> core.Partial:
     height, width, channels = field.shape
+    if channels not in (1, 3):
+      raise core.UserError(f"--{flag}: a file has 1 or 3 channels, and this field {channels}")
     if not os.path.isfile(text):
-      raise core.UserError(f"--{self.word}={text}: there is no such file")
+      raise core.UserError(f"--{flag}={text}: there is no such file")
     try:
       x, there = files.decode(text, channels), files.opaque_where(text)
     except (OSError, ValueError) as e:
-      raise core.UserError(f"--{self.word}={text}: cannot be read as a picture ({e})") from None
+      raise core.UserError(f"--{flag}={text}: cannot be read as a picture ({e})") from None
     if x.shape != field.shape:
       raise core.UserError(
-        f"--{self.word}={text}: {x.shape[1]}x{x.shape[0]} pixels, expected {width}x{height}"
+        f"--{flag}={text}: {x.shape[1]}x{x.shape[0]} pixels, expected {width}x{height}"
       )
     low, high = field.range or (-1.0, 1.0)
     share = x.astype(np.float32) / 255
@@ -69,6 +72,12 @@ class Image:
         parts.append(resized(coloured, height, width))
     woven = np.stack(parts, axis=1).reshape(-1, height, width, 3)
     return pictures.grid(woven, columns=GROUPS * len(parts))
+
+  def legend(self, shown: Shown) -> list[str]:
+    """What stands beside each other in `picture`, from the left; [] if there are only samples."""
+    if not shown.told:
+      return []
+    return [*(t.name for t in shown.told), "sample", *["truth"] * (shown.truth is not None)]
 
   def pairs(self, x: np.ndarray, again: np.ndarray, spec: core.DataSpec) -> np.ndarray:
     """Examples and their reconstructions, both [N, *event] in stored units, below each other."""

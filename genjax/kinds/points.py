@@ -18,15 +18,16 @@ class Points:
   """Real vectors [D]."""
 
   word: str = "point"
+  behind: int = 1000
 
-  def read(self, text: str, field: core.Field) -> core.Partial:
+  def read(self, text: str, field: core.Field, flag: str) -> core.Partial:
     size = int(np.prod(field.shape))
     try:
       values = np.array([float(word) for word in text.split()], np.float32)
     except ValueError:
       values = np.zeros(0)
     if len(values) != size or not np.isfinite(values).all():
-      raise core.UserError(f"--{self.word}={text!r}: expected {size} numbers separated by blanks")
+      raise core.UserError(f"--{flag}={text!r}: expected {size} numbers separated by blanks")
     return core.partial(values.reshape(field.shape))
 
   def cells(self, a, field: core.Field, height: int, width: int) -> np.ndarray:
@@ -52,6 +53,10 @@ class Points:
       return plot(shown.x)
     heads = [letters.cells([t], TITLE, p.shape[1])[0] for t, p in panels]
     return np.concatenate([np.concatenate([h, p]) for h, (_, p) in zip(heads, panels)], axis=1)
+
+  def legend(self, shown: Shown) -> list[str]:
+    """Nothing: each panel has a title."""
+    return []
 
   def pairs(self, x: np.ndarray, again: np.ndarray, spec: core.DataSpec) -> np.ndarray:
     """Reconstructions [N, D] over what they are of."""

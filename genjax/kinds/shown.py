@@ -10,13 +10,15 @@ from genjax import core
 class Kind(Protocol):
   """What a kind of field knows: how a person gives one, and how one is drawn.
 
-  word: what it is called on the command line, --WORD=VALUE.
+  word: what it is called on the command line, --WORD=VALUE. behind: how many real examples are
+  drawn behind samples of this kind.
   """
 
   word: str
+  behind: int
 
-  def read(self, text: str, field: core.Field) -> Any:
-    """One value [*shape], or a core.Partial of such, of the command line. Raises UserError."""
+  def read(self, text: str, field: core.Field, flag: str) -> Any:
+    """One value [*shape], or a core.Partial of such, of --flag=text. Raises UserError."""
 
   def cells(self, a: Any, field: core.Field, height: int, width: int) -> np.ndarray:
     """Values [N, *shape] in model units as uint8 [N, height, width, 3]."""
@@ -46,10 +48,3 @@ class Shown(NamedTuple):
   reference: np.ndarray
   told: tuple[Asked, ...] = ()
   truth: np.ndarray | None = None
-
-  @property
-  def legend(self) -> list[str]:
-    """What stands beside each other, from the left; nothing if there are only samples."""
-    if not self.told:
-      return []
-    return [*(t.name for t in self.told), "sample", *["truth"] * (self.truth is not None)]

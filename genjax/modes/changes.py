@@ -30,7 +30,7 @@ def resumed(
       raise core.UserError(f"{workdir} is not empty and holds no run; choose another --workdir")
     return None, {}
   changed = config_lib.difference(config_lib.from_run(workdir)[0], setup.config)
-  allowed = (*LOOKING, *GOING_ON, *registry.view("model", setup.config["model"]))
+  allowed = (*LOOKING, *GOING_ON, *registry.view("model", setup.config["model"], training=True))
   fixed = {k: v for k, v in changed.items() if not _within(k, allowed)}
   if fixed:
     listed = ", ".join(f"{k}: {a!r} there, {b!r} now" for k, (a, b) in list(fixed.items())[:5])
@@ -43,7 +43,7 @@ def resumed(
 
 def check_view(config: Mapping[str, Any], overrides: Mapping[str, Any]) -> None:
   """UserError for an override that would make another model of a finished run."""
-  allowed = (*LOOKING, "load", *registry.view("model", config["model"]))
+  allowed = (*LOOKING, "load", *registry.view("model", config["model"], training=False))
   for key in overrides:
     if not _within(key, allowed):
       raise core.UserError(

@@ -19,6 +19,7 @@ from absl import logging
 
 from genjax import config as config_lib
 from genjax.modes import changes, describe, evaluate, sample, train
+from genjax.modes import said as said_lib
 from genjax.report import page
 from genjax.training import runtime, sharding
 
@@ -58,4 +59,5 @@ def run_mode(
   if flags.mode == "report":
     return print(page.write(workdir))
   out = pathlib.Path(flags.out) if flags.out else None
-  return print(sample.sample(config, workdir, flags.num, flags.seed, out, said))
+  words = said_lib.Words(said, tuple(flags))
+  return print(sample.sample(config, workdir, flags.num, flags.seed, out, words))

@@ -7,8 +7,6 @@ import numpy as np
 from genjax.kinds import shown, table
 from genjax.runs.open import Run
 
-REFERENCE = 1000  # real examples that stand behind points
-
 
 def visible(model: Any) -> bool:
   """Whether there is something to look at: samples, or reconstructions."""
@@ -22,7 +20,8 @@ def of_samples(run: Run, samples: dict[str, Any]) -> shown.Shown:
     if run.conditions.names != ("label",):  # labels alone are taken in turn
       field = fields[name]
       told.append(shown.Asked(name, field, table.KINDS[field.kind], samples[name]))
-  reference = run.data.splits["valid"]["x"][:REFERENCE]
+  kind = table.KINDS[run.spec.kind]
+  reference = run.data.splits["valid"]["x"][: kind.behind]
   truth = run.truth(len(samples["x"]))
   return shown.Shown(samples["x"], run.spec, reference, tuple(told), truth)
 
@@ -30,6 +29,11 @@ def of_samples(run: Run, samples: dict[str, Any]) -> shown.Shown:
 def picture(run: Run, what: shown.Shown) -> np.ndarray:
   """Samples as one image, uint8 [H, W, C]."""
   return table.KINDS[run.spec.kind].picture(what)
+
+
+def legend(run: Run, what: shown.Shown) -> list[str]:
+  """What stands beside each other in the picture of samples, from the left; [] if nothing does."""
+  return table.KINDS[run.spec.kind].legend(what)
 
 
 def pairs(run: Run, both: tuple[np.ndarray, np.ndarray]) -> np.ndarray:

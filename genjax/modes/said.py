@@ -8,7 +8,7 @@ picture: where it is white the picture is to be made, as where the picture itsel
 import hashlib
 import os
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import numpy as np
@@ -16,29 +16,40 @@ import numpy as np
 from genjax import core
 from genjax.kinds import table
 
-MASK = "mask"
+MASK, COMPLETED = "mask", "known"
+WHOLE = "nothing is missing from it; give --mask=FILE, or make transparent what is to be made"
 WORDS = {kind.word for kind in table.KINDS.values()}
 
 
-def read(
-  words: Sequence[tuple[str, str]], names: Sequence[str], spec: core.DataSpec
-) -> dict[str, Any]:
-  """{field: values [K, *shape], or a core.Partial of such} of (flag, text).
+class Words(NamedTuple):
+  """said: (flag, text) in their order. flags: those of the program, to tell a misspelt one by."""
+
+  said: Sequence[tuple[str, str]]
+  flags: Sequence[str] = ()
+
+
+def read(words: Words, names: Sequence[str], spec: core.DataSpec) -> dict[str, Any]:
+  """{field: values [K, *shape], or a core.Partial of such}.
 
   names: the fields that the model is told. UserError for what it has no place for, and for what
   cannot be read.
   """
   fields = {name: spec.fields[name] for name in names}
   values: dict[str, list] = {}
-  for flag, text in words:
-    name = MASK if flag == MASK and MASK not in fields else _field(flag, fields, spec)
+  for flag, text in words.said:
+    masks = flag == MASK and MASK not in fields
+    name = MASK if masks else _field(flag, fields, spec, words.flags)
     values.setdefault(name, []).extend((flag, part) for part in _parts(text))
   masks = [text for _, text in values.pop(MASK, [])] if MASK not in fields else []
   found = {}
   for name, texts in values.items():
     kind, field = table.KINDS[fields[name].kind], fields[name]
-    found[name] = _stack([kind.read(text, field) for _, text in texts])
-  return _masked(found, masks, fields) if masks else found
+    found[name] = _stack([kind.read(text, field, flag) for flag, text in texts])
+  if masks:
+    found = _masked(found, masks, fields)
+  if COMPLETED in found and found[COMPLETED].there.all():
+    raise core.UserError(f"--{values[COMPLETED][0][0]}: {WHOLE}")
+  return found
 
 
 def digest(wanted: Mapping[str, Any]) -> str:
@@ -53,13 +64,13 @@ def digest(wanted: Mapping[str, Any]) -> str:
   return sha.hexdigest()[:6]
 
 
-def _field(flag: str, fields: Mapping[str, core.Field], spec: core.DataSpec) -> str:
+def _field(flag, fields, spec, others):
   """The name of the field that a flag means."""
   if flag in fields:
     return flag
   known = {*fields, *spec.fields, *WORDS, MASK}
   if flag not in known:
-    raise core.unknown("flag", f"--{flag}", [f"--{name}" for name in known])
+    raise core.unknown("flag", f"--{flag}", [f"--{name}" for name in {*known, *others}])
   alike = [name for name, field in fields.items() if table.KINDS[field.kind].word == flag]
   if len(alike) == 1:
     return alike[0]
@@ -85,17 +96,9 @@ def _masked(found, masks, fields):
   (name,) = images
   plain = core.Field(shape=(*fields[name].shape[:2], 1), range=(0.0, 1.0), kind="image")
   reader = table.KINDS["image"]
-  white = np.stack([_renamed(reader, text, plain).value for text in masks])
+  white = np.stack([reader.read(text, plain, MASK).value for text in masks])
   value, there = found[name]
   turns = max(len(white), len(value))
   take = lambda a: a[np.arange(turns) % len(a)]
   there = take(there) * (take(white) < 0.5)
   return {**found, name: core.Partial(take(value) * there, there.astype(np.float32))}
-
-
-def _renamed(reader, text, field):
-  """Reads a mask; what is wrong with it is told of --mask."""
-  try:
-    return reader.read(text, field)
-  except core.UserError as e:
-    raise core.UserError(str(e).replace(f"--{reader.word}=", f"--{MASK}=", 1)) from None

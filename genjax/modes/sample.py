@@ -3,7 +3,7 @@
 import itertools
 import pathlib
 import shutil
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import jax
@@ -15,6 +15,7 @@ from genjax.report import pictures
 from genjax.runs import open as runs
 from genjax.training import sharding, writers
 
+NOTHING = said.Words(())
 SHARD = 10_000  # most samples in one file
 FRAMES, FILMED = 24, 32  # of an animation, and the samples in it: noise makes large files
 
@@ -25,11 +26,11 @@ def sample(
   num: int,
   seed: int,
   out: pathlib.Path | None,
-  words: Sequence[tuple[str, str]] = (),
+  words: said.Words = NOTHING,
 ) -> pathlib.Path:
   """Writes grid.png, samples.npz and animation.gif of samples 0 ... num - 1 of a seed.
 
-  words: (name, value) of what they are asked for.
+  words: what they are asked for.
   """
   if out and out.exists() and (not out.is_dir() or any(out.iterdir())):
     raise core.UserError(f"--out={out} is not empty; choose another place")
@@ -38,6 +39,7 @@ def sample(
   if not hasattr(run.model, "sample"):
     raise core.UserError(f"{workdir}: this model has no samples")
   wanted = said.read(words, run.conditions.names, run.spec)
+  sharding.check_alike("what samples are asked for", said.digest(wanted))
   if wanted:
     run = run.told(wanted)
   place = out or folder.generated(workdir, seed, num, said.digest(wanted))
@@ -63,8 +65,8 @@ def generate(run: runs.Run, place: pathlib.Path, seed: int, num: int) -> pathlib
     shown = jax.tree.map(lambda a: a[: run.config["samples"]], first)
     what = look.of_samples(run, shown)
     pictures.save_png(part / "grid.png", look.picture(run, what))
-    if what.legend:
-      writers.write_json(part / "about.json", {"legend": what.legend})
+    if legend := look.legend(run, what):
+      writers.write_json(part / "about.json", {"legend": legend})
   if hasattr(run.model, "trajectory"):
     _film(run, part, seed, min(num, FILMED, run.config["sample_batch"]), first)
   if main:

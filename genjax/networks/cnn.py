@@ -19,7 +19,7 @@ class CNN(nn.Module):
 
   widths: channels of the levels. groups: of the norms; divides all widths.
   out: number of answers. dropout: rate before the last layer, when training.
-  conditions: the fields it is told, see networks/conditioning.py.
+  conditions: the fields it is told, see layers/conditioning.py.
   dtype: of the computation; parameters, norms and the result are float32. spec: the images.
   """
 

@@ -42,7 +42,7 @@ class MLP(nn.Module):
   batch_norm: normalise each hidden layer over the batch (collection "batch_stats").
   out: number of outputs; 0 returns x's shape.
   time_width: number of sinusoids of t [B] beside x in the input, even; unused without t.
-  conditions: the fields it is told, see networks/conditioning.py: a vector is added to the first
+  conditions: the fields it is told, see layers/conditioning.py: a vector is added to the first
     layer, channels are more inputs, tokens are attended to after each hidden layer.
   dtype: of the computation; parameters, norms and the result are float32.
   spec: what the data is; needed where there are conditions.
@@ -60,7 +60,8 @@ class MLP(nn.Module):
   def __post_init__(self):
     super().__post_init__()
     check_activation(self.activation)
-    conditioning.check("mlp", self.conditions, self.spec, conditioning.WAYS)
+    hidden = conditioning.WAYS if self.widths else ("channels", "values")
+    conditioning.check("mlp", self.conditions, self.spec, hidden)
 
   @nn.compact
   def __call__(

@@ -29,7 +29,7 @@ class Transformer(nn.Module):
 
   width: of h. layers: number of (2). heads: of attention, divides the width.
   dropout: share of the input's and of each branch's entries that training leaves out.
-  conditions: the fields it is told, see networks/conditioning.py, as a vector added to the start.
+  conditions: the fields it is told, see layers/conditioning.py, as a vector added to the start.
   dtype: of the computation; parameters, h, norms and the result are float32.
   spec: what the data is: L its size, K its levels. Raises UserError for data without levels.
   """

@@ -72,7 +72,7 @@ class UNet(nn.Module):
   out: number of channels of the answer; 0 for those of x.
   fourier: the n for which sin and cos of 2^n pi x stand beside x, to tell grey levels apart (Kingma
     et al. 2021, arXiv:2107.00630, appendix C).
-  conditions: the fields it is told, see networks/conditioning.py; a vector joins that of time.
+  conditions: the fields it is told, see layers/conditioning.py; a vector joins that of time.
   dtype: of the computation; parameters, norms, softmax and the result are float32.
   spec: what the data is; needed where there are conditions.
 

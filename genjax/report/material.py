@@ -23,7 +23,6 @@ class Material(NamedTuple):
   curves: metric -> [(step, value)], finite values in the order of the steps.
   levels: metric -> {number: [(step, value)]} of the names "metric@number".
   samples: [(step, picture)]; generated: name -> {file name: path}.
-  legend: what stands side by side in the pictures of samples, from the left; [] for samples alone.
   unreadable: the number of lines of metrics.jsonl passed over, a cut last one aside.
   """
 
@@ -35,7 +34,6 @@ class Material(NamedTuple):
   levels: dict[str, dict[float, list[tuple[int, float]]]]
   samples: list[tuple[int, pathlib.Path]]
   generated: dict[str, dict[str, pathlib.Path]]
-  legend: list[str]
   unreadable: int
 
 
@@ -55,7 +53,6 @@ def read(workdir: str | os.PathLike) -> Material:
     for d in sorted(workdir.glob("generated/*/"))
     if d.is_dir() and not d.name.startswith(".")  # half-made ones
   }
-  about = [_object(files["about.json"]) for files in generated.values() if "about.json" in files]
   return Material(
     workdir=workdir,
     config=_object(workdir / "config.json"),
@@ -65,9 +62,13 @@ def read(workdir: str | os.PathLike) -> Material:
     levels=levels,
     samples=sorted((int(m[1]), p) for m, p in steps if m),
     generated=generated,
-    legend=about[0]["legend"] if about else [],
     unreadable=unreadable,
   )
+
+
+def legend(files: dict[str, pathlib.Path]) -> list[str]:
+  """What stands side by side in the pictures of one set, from the left; [] for samples alone."""
+  return _object(files["about.json"])["legend"] if "about.json" in files else []
 
 
 def _object(path: pathlib.Path) -> dict[str, Any]:

@@ -86,13 +86,11 @@ def samples(run: material.Material) -> str:
   """The newest picture and what was generated since, and how the pictures came about."""
   newest = [embed.figure(p, f"After step {step:,}") for step, p in run.samples[-1:]]
   newest += [
-    embed.figure(files["grid.png"], name)
+    embed.figure(files["grid.png"], " | ".join([name, *material.legend(files)]))
     for name, files in run.generated.items()
     if "grid.png" in files
   ]
   out = f'<div class="pair">{"".join(newest)}</div>' if newest else ""
-  if out and run.legend:
-    out += f'<p class="note">Side by side: {html.escape(" | ".join(run.legend))}.</p>'
   if len(run.samples) > 1:
     chosen = [run.samples[i] for i in pictures.spread(len(run.samples), THUMBNAILS)]
     thumbs = "".join(embed.figure(path, f"step {step:,}", width=320) for step, path in chosen)

@@ -5,6 +5,7 @@ import functools
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -109,6 +110,7 @@ def assemble(config: Mapping[str, Any]) -> Setup:
     "dtype": jnp.dtype(config["dtype"]),
   }
   model = registry.build("model", config["model"], given)
+  _check_told(model, "model")
   _check_conditions(model, data.spec)
   updates = step_lib.updates(model, config["steps"])
   _check_groups(config, model, updates)
@@ -124,6 +126,22 @@ def assemble(config: Mapping[str, Any]) -> Setup:
     averages=profiles,
     averaged={name: a.groups or tuple(updates) for name, a in profiles.items()},
   )
+
+
+def _check_told(model, path):
+  """UserError for a network with conditions that its model does not tell it."""
+  known = set(getattr(model, "conditions", ()))
+  for field in dataclasses.fields(model):
+    inner, where = getattr(model, field.name), f"{path}.{field.name}"
+    if hasattr(inner, "objectives"):
+      _check_told(inner, where)
+      continue
+    nested = dataclasses.fields(inner) if dataclasses.is_dataclass(inner) else ()
+    parts = {where: inner, **{f"{where}.{f.name}": getattr(inner, f.name, None) for f in nested}}
+    for name, part in parts.items():
+      untold = set(c.partition(":")[0] for c in getattr(part, "conditions", ())) - known
+      if isinstance(part, nn.Module) and untold:
+        raise core.UserError(f"{name}.conditions: {min(untold)!r} is not told to this network")
 
 
 def _check_conditions(model, spec):

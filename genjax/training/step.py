@@ -59,9 +59,8 @@ def train_step(model, optimizers, averages, state, batch, *, due, accumulate=1):
 
   due: the indices of the due objectives, static under jit.
   Returns the new state and {name: scalar}. After the first step whose metrics or parameters are not
-  all finite,
-  `state.halted` holds that step and the state stays as it was before it: the last good state
-  survives donation, and the host may look at `halted` as rarely as it likes.
+  all finite, `state.halted` holds that step and the state stays as it was before it: the last good
+  state survives donation, and the host may look at `halted` as rarely as it likes.
   """
   params, buffers, opt_state, metrics = state.params, state.buffers, state.opt_state, {}
   *keys, last = jax.random.split(

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from genjax import config
+from genjax import config, core
 from genjax.data import pipeline
 from genjax.data.sources import domains, fake, toys
 from genjax.runs import build
@@ -55,3 +55,26 @@ def test_domains_come_from_a_configuration():
   circles = toys.Toy(kind="circles").load()
   np.testing.assert_array_equal(data.splits["train"]["y"], circles.splits["train"]["x"])
   assert data.entropy == pytest.approx(2.3939)  # that of x, the moons
+
+
+@pytest.mark.parametrize(
+  ("kwargs", "message"),
+  [
+    (dict(first=FIRST, second=domains.Domains(first=FIRST, second=SECOND)), "one data set"),
+    (dict(first=domains.Domains(first=FIRST, second=SECOND), second=FIRST), "one data set"),
+    (dict(first=FIRST, second=fake.Fake(flip=True)), "for the first domain alone"),
+    (dict(first=FIRST, second=fake.Fake(binarize="dynamic")), "for the first domain alone"),
+  ],
+)
+def test_what_cannot_be_a_domain_is_refused(kwargs, message):
+  with pytest.raises(core.UserError, match=message):
+    domains.Domains(**kwargs)
+
+
+def test_what_training_adds_is_the_first_domains():
+  source = domains.Domains(first=fake.Fake(shape=(3, 3, 1), n=12, noise=0.5), second=SECOND)
+  plain, _ = loaded()
+  noisy = pipeline.Pipeline(source.load(), source, batch=4).at(0)
+  still = pipeline.Pipeline(plain, domains.Domains(first=FIRST, second=SECOND), batch=4).at(0)
+  assert (noisy["x"] != still["x"]).all()
+  np.testing.assert_array_equal(noisy["y"], still["y"])

@@ -203,6 +203,7 @@ def test_edm_loss_is_its_papers():
   assert float(loss) == pytest.approx(expected, rel=1e-3)
 
 
+@pytest.mark.slow
 def test_learned_uncertainty_finds_the_log_of_the_loss_at_each_noise_level():
   """With a network that says nothing, F has variance 1 for such data, and u(t) should be 0."""
   model = small_diffusion(
@@ -282,6 +283,7 @@ def test_hybrid_loss_is_the_kl_of_two_gaussians():
     np.testing.assert_allclose(nats, [kl], rtol=1e-6)
 
 
+@pytest.mark.slow
 def test_learning_the_variance_leaves_the_mean_alone():
   """The bound's gradient reaches the fraction, not x0."""
   model = learned_variance(solvers.Ancestral(steps=10))
@@ -360,6 +362,7 @@ def test_reflow_learns_from_where_the_teacher_goes():
   assert jnp.max(jnp.abs(sample)) < 10  # by the denoiser, not by the teacher
 
 
+@pytest.mark.slow
 def test_a_bridge_wanders_between_its_ends():
   """Its variance is s^2 t (1 - t), and the target is the slope of xt for a fixed z."""
   process = continuous.CondOT(bridge=0.5)

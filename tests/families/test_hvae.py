@@ -66,6 +66,7 @@ def noise(n, seed=0):
   return build()._eps(jax.random.split(jax.random.key(seed), n))
 
 
+@pytest.mark.slow
 def test_kl_is_the_mean_of_the_log_ratio_in_every_block():
   n = 40_000
   p = call("posterior", trained()[0], jnp.broadcast_to(DATA[0], (n, 3, 3, 1)), noise(n))
@@ -119,6 +120,7 @@ def test_nothing_is_paid_where_the_posterior_is_the_prior():
   chex.assert_trees_all_close(p.out, call("generate", params, noise(64)), atol=1e-5)
 
 
+@pytest.mark.slow
 def test_ways_down_agree():
   params, buffers = trained()
   p = call("posterior", params, SOME, noise(64))

@@ -68,6 +68,7 @@ def test_training_measures_the_codes():
   np.testing.assert_allclose(again, model.decode(params, buffers, z), atol=1e-4)
 
 
+@pytest.mark.slow
 def test_a_mixture_of_codes_draws_what_the_decoder_makes_of_them():
   model, key = wrap(), jax.random.key(0)
   center = jnp.where(jnp.arange(600) < 300, -2.0, 2.0)[:, None] * jnp.ones(5)
@@ -141,6 +142,7 @@ def of_integers():
   return latent.Latent(spec=spec, stage=stage, prior=prior)
 
 
+@pytest.mark.slow
 def test_integer_codes_are_the_priors_data_as_they_are():
   model, key = of_integers(), jax.random.key(0)
   assert model.prior.spec == core.DataSpec(
@@ -158,6 +160,7 @@ def test_integer_codes_are_the_priors_data_as_they_are():
   np.testing.assert_allclose(loss, -log_p.mean(), rtol=1e-5)
 
 
+@pytest.mark.slow
 def test_a_prior_of_integers_draws_the_pictures_it_has_seen():
   """One picture for each label; samples are what the first stage makes of it."""
   model, key = of_integers(), jax.random.key(0)

@@ -50,6 +50,7 @@ def test_em_is_scikit_learns():
   np.testing.assert_allclose(log_p, oracle.score_samples(np.asarray(batch["x"])), atol=1e-2)
 
 
+@pytest.mark.slow
 def test_em_never_lowers_the_likelihood():
   _, _, nats = em(mixture.GaussianMixture(spec=PLANE, components=8, floor=1e-6), moons(), 60)
   assert np.all(np.diff(nats) < 1e-5) and nats[0] - nats[-1] > 0.5
@@ -72,6 +73,7 @@ def test_stepwise_em_with_power_zero_is_em_and_a_loaded_mixture_goes_on():
   )
 
 
+@pytest.mark.slow
 def test_em_is_the_same_far_from_the_origin():
   model = mixture.GaussianMixture(spec=PLANE, components=3)
   _, _, here = em(model, moons(), 10)

@@ -60,6 +60,7 @@ def test_rbm_samples_follow_the_enumerated_distribution():
   assert np.abs(counts / 8000 - joint(params).sum(1)).sum() < 0.05  # total variation, twice
 
 
+@pytest.mark.slow
 def test_rbm_gradient_is_that_of_the_likelihood_once_the_chains_have_mixed():
   """mean F(data) - mean F(chain) against autodiff through the enumerated log Z."""
   model, params = small_rbm()

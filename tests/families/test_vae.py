@@ -78,6 +78,7 @@ def test_bounds_are_the_likelihood_where_q_is_the_posterior(exact):
   assert np.mean(mean - log_p) == pytest.approx(0, abs=0.03)
 
 
+@pytest.mark.slow
 def test_elbo_is_below_importance_samples_that_rise_to_the_likelihood(exact):
   params, x, log_p = exact
   params, keys = spoiled(params), jax.random.split(jax.random.key(0), 200)
@@ -127,6 +128,7 @@ LATENTS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", LATENTS)
 def test_kl_is_the_mean_of_the_log_ratio(name):
   latent = LATENTS[name]

@@ -59,6 +59,7 @@ def test_the_bounds_mean_does_not_depend_on_the_shape():
   assert losses[0] == pytest.approx(losses[1], rel=0.03)
 
 
+@pytest.mark.slow
 def test_learning_the_shape_lowers_the_variance():
   model = small()
   params, buffers, batch = start(model)

@@ -94,6 +94,7 @@ def test_fsq_numbers_every_combination_once():
   np.testing.assert_allclose(slope, expected, rtol=1e-5)
 
 
+@pytest.mark.slow
 def test_the_gradient_passes_straight_through_the_choice():
   """The encoder's is that of the decoder's input, plus the commitment's."""
   model = build(beta=0.3)

@@ -105,6 +105,7 @@ def test_the_bottoms_choice_depends_on_the_tops():
   np.testing.assert_array_equal(index[:, :6], same[:, :6])  # not the other way round
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
   "quantizer",
   [

@@ -28,10 +28,10 @@ def test_every_kind_is_here():
 
 def test_a_picture_is_read_in_the_units_of_its_field(tmp_path):
   grey = np.linspace(0, 255, 12).reshape(3, 4)
-  value, there = table.KINDS["image"].read(save(tmp_path / "a.png", grey), FIELDS["image"])
+  value, there = table.KINDS["image"].read(save(tmp_path / "a.png", grey), FIELDS["image"], "a")
   np.testing.assert_allclose(value[..., 0], grey.astype(int) / 127.5 - 1, atol=1e-6)
   assert there.shape == (3, 4, 1) and there.all()
-  bits, _ = table.KINDS["binary"].read(str(tmp_path / "a.png"), FIELDS["binary"])
+  bits, _ = table.KINDS["binary"].read(str(tmp_path / "a.png"), FIELDS["binary"], "a")
   np.testing.assert_array_equal(bits[..., 0], grey.astype(int) > 127.5)
 
 
@@ -39,16 +39,16 @@ def test_what_is_transparent_is_missing(tmp_path):
   pixels = np.stack([np.full((3, 4), 200), np.full((3, 4), 255)], axis=-1)
   pixels[0, :, 1] = 0
   path = save(tmp_path / "hole.png", pixels, "LA")
-  value, there = table.KINDS["image"].read(path, FIELDS["image"])
+  value, there = table.KINDS["image"].read(path, FIELDS["image"], "a")
   np.testing.assert_array_equal(there[..., 0], [[0] * 4, [1] * 4, [1] * 4])
   assert not value[0].any() and np.allclose(value[1:], 200 / 127.5 - 1)
 
 
 def test_words_are_read_by_name_and_filled_up():
-  read = lambda kind, text: table.KINDS[kind].read(text, FIELDS[kind]).tolist()
+  read = lambda kind, text: table.KINDS[kind].read(text, FIELDS[kind], kind).tolist()
   assert read("text", "left upper") == [1, 0, 2] and read("text", "") == [2, 2, 2]
   assert read("label", "7") == 7 and read("tokens", "3 0") == [3, 0]
-  value, there = table.KINDS["points"].read("1.5 -2", FIELDS["points"])
+  value, there = table.KINDS["points"].read("1.5 -2", FIELDS["points"], "y")
   assert value.tolist() == [1.5, -2] and there.tolist() == [1]
 
 
@@ -59,7 +59,8 @@ def test_words_are_read_by_name_and_filled_up():
     ("image", "BROKEN", "cannot be read as a picture"),
     ("image", "LARGE", "5x2 pixels, expected 4x3"),
     ("label", "10", "expected 0 to 9"),
-    ("label", "-1", "expected 0 to 9"),
+    ("label", "-1", "--it='-1': expected 0 to 9"),
+    ("label", "9" * 5000, "expected 0 to 9"),
     ("label", "", "expected at most 1"),
     ("text", "lefft", "did you mean 'left'"),
     ("text", "left left left left", "at most 3 of upper, left"),
@@ -74,8 +75,8 @@ def test_nonsense_is_one_line(kind, text, message, tmp_path):
   save(tmp_path / "large.png", np.zeros((2, 5)))
   text = {"BROKEN": f"{tmp_path}/broken.png", "LARGE": f"{tmp_path}/large.png"}.get(text, text)
   with pytest.raises(core.UserError, match=message) as error:
-    table.KINDS[kind].read(text, FIELDS[kind])
-  assert "\n" not in str(error.value)
+    table.KINDS[kind].read(text, FIELDS[kind], "it")
+  assert "\n" not in str(error.value) and len(str(error.value)) < 200
 
 
 def values(kind, n=2):
@@ -117,14 +118,14 @@ def test_samples_stand_between_condition_and_truth():
   kind = table.KINDS["image"]
   told = shown.Asked("image", FIELDS["image"], kind, np.full((2, 3, 4, 1), -1, np.float32))
   what = shown.Shown(x, SPEC, x, (told,), 255 - x)
-  assert what.legend == ["image", "sample", "truth"]
+  assert kind.legend(what) == ["image", "sample", "truth"]
   picture = kind.picture(what)
   assert picture.shape == (3, 6 * 5 - 1, 3)
   np.testing.assert_array_equal(picture[:, :4], 0)
   np.testing.assert_array_equal(picture[:, 5:9, 0], x[0, ..., 0])
   np.testing.assert_array_equal(picture[:, 10:14, 0], 255 - x[0, ..., 0])
   alone = kind.picture(what._replace(told=(), truth=None))
-  assert alone.shape == (3, 9, 1) and what._replace(told=()).legend == []
+  assert alone.shape == (3, 9, 1) and kind.legend(what._replace(told=())) == []
 
 
 def test_points_have_a_panel_for_each_word():

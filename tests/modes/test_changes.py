@@ -12,8 +12,9 @@ from genjax.modes import changes, train
 from genjax.networks import mlp
 
 
-def view(name, *overrides):
-  return registry.view("model", config.from_file(f"configs/{name}.py:smoke", overrides)[0]["model"])
+def view(name, *overrides, training=False):
+  spec = config.from_file(f"configs/{name}.py:smoke", overrides)[0]["model"]
+  return registry.view("model", spec, training)
 
 
 def test_nested_models_are_viewed_too():
@@ -27,8 +28,9 @@ def test_nested_models_are_viewed_too():
 
 def test_what_training_draws_with_is_no_view():
   flow = ["model.process.name=cond_ot", "model.prediction=velocity"]
-  assert "model.sampler" in view("ddpm_moons", *flow)
-  assert "model.sampler" not in view("ddpm_moons", *flow, "model.reflow=true")
+  assert "model.sampler" in view("ddpm_moons", *flow, training=True)
+  assert "model.sampler" not in view("ddpm_moons", *flow, "model.reflow=true", training=True)
+  assert "model.sampler" in view("ddpm_moons", *flow, "model.reflow=true")
 
 
 @pytest.mark.parametrize(
@@ -61,10 +63,10 @@ def test_a_new_role_needs_no_row_in_the_registry(monkeypatch):
 
 
 def test_a_run_is_opened_in_python(tmp_path):
-  whole, _ = config.from_file("configs/ddpm_moons.py:smoke", ["metrics=", "sample_every=0"])
+  whole, _ = config.from_file("configs/rbm_bars.py:smoke", ["metrics=", "sample_every=0"])
   train.train(whole, tmp_path / "run", {}, "")
-  run = genjax.open_run(tmp_path / "run", ["model.sampler.steps=2"])
-  assert run.step == 20 and run.model.sampler.steps == 2
-  assert run.samples(5)["x"].shape == (5, 2)
+  run = genjax.open_run(tmp_path / "run", ["model.sweeps=2"])
+  assert run.step == 20 and run.model.sweeps == 2
+  assert run.samples(5)["x"].shape == (5, 3, 3, 1)
   code = "import sys, genjax; assert 'jax' not in sys.modules and genjax.open_run"
   subprocess.run([sys.executable, "-c", code], check=True)

@@ -14,6 +14,7 @@ SPEC = core.DataSpec(shape=(4, 4, 1), range=(-1.0, 1.0), classes=3).beside(
   image=core.Field(shape=(2, 2, 1), range=(-1.0, 1.0), kind="image"),
   text=core.Field(shape=(3,), dtype="int32", levels=5, kind="text"),
   vector=core.Field(shape=(6,)),
+  hole=core.Field(shape=(4, 4, 1), range=(-1.0, 1.0), kind="image", fixed=False),
 )
 X = jax.random.normal(KEY, (2, 4, 4, 1))
 COND = {
@@ -120,9 +121,13 @@ def test_pictures_are_resized_to_lie_over_x():
 @pytest.mark.parametrize(
   ("make", "message"),
   [
-    (lambda: NETS["mlp"](("mask",)), "data with a field 'mask'; they have label, image, text"),
+    (lambda: NETS["mlp"](("mask",)), "data with a field 'mask'; they have label, image"),
     (lambda: NETS["mlp"](("image:sound",)), "unknown way of condition 'image' 'sound'"),
     (lambda: NETS["unet"](("label:channels",)), "'label' are integers"),
+    (lambda: NETS["unet"](("vector:channels",)), "cannot lie beside pictures"),
+    (lambda: NETS["mlp"](("image", "image:tokens")), "names 'image' twice"),
+    (lambda: NETS["mlp"](("hole:values",)), "what is missing of 'hole' differs"),
+    (lambda: mlp.MLP(widths=(), conditions=("label",), spec=SPEC), "cannot be told 'label'"),
     (lambda: cnn.CNN(conditions=("text",), spec=SPEC), "cnn: cannot be told 'text' as tokens"),
     (
       lambda: transformer.Transformer(

@@ -29,7 +29,7 @@ INPUTS = {
 }
 
 
-# Each form on its first shape; on the others, which differ in what is left over, in the long proofs.
+# Each form on its first shape; the others differ in what is left over.
 CASES = [
   pytest.param(name, shapes, marks=pytest.mark.slow if i else ())
   for name, every in INPUTS.items()

@@ -108,6 +108,7 @@ def test_any_size_keeps_its_shape():
     assert y.shape == shape and y.dtype == jnp.float32
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("height, width", [(5, 7), (1, 1)])
 def test_other_sizes_are_zero_padding_and_cropping(height, width):
   x, t = inputs(2, height, width, 1)
@@ -201,6 +202,7 @@ def test_null_label_is_its_own_learned_row():
   assert min(np.abs(y[i] - null[i]).max() for i in (0, 1)) > 1e-3
 
 
+@pytest.mark.slow
 def test_forward_mode_agrees_with_reverse_mode_and_differences():
   x, t = inputs(9, 12, 12, 1)
   net, params = build(x, t, attention=(False,))

@@ -79,6 +79,7 @@ def test_conditional_transport_permutes_within_each_label():
     assert ours == pytest.approx(c[rows, columns].sum(), rel=1e-5)
 
 
+@pytest.mark.slow
 def test_transport_skews_the_noise_of_a_condition_and_conditional_transport_does_not():
   """Two labels to the left and right: optimal pairs give each label its own half of the noise."""
   n = 400

@@ -32,7 +32,13 @@ PROCESSES = {
   "polynomial": continuous.Polynomial(power=2.0),
   "learned": learned.Learned(gamma_min=-8.0),
 }
-EVERY = pytest.mark.parametrize("process", PROCESSES.values(), ids=PROCESSES)
+# One of each kind; the others differ in their numbers.
+OFTEN = ("linear", "ncsn", "vp", "ve", "edm", "cond_ot", "learned")
+CASES = [
+  pytest.param(process, id=name, marks=() if name in OFTEN else pytest.mark.slow)
+  for name, process in PROCESSES.items()
+]
+EVERY = pytest.mark.parametrize("process", CASES)
 
 
 def legal(process, prediction):
@@ -354,6 +360,7 @@ def test_times_have_their_distributions():
     np.testing.assert_allclose(t * 100, np.round(t * 100), atol=1e-3)
 
 
+@pytest.mark.slow
 def test_importance_sampling_looks_where_the_loss_is_and_keeps_its_mean():
   process, sampler = CHAINS["cosine"], times.ImportanceTimes(bins=20, last=4)
   loss = lambda t: 1 + 50 * (t > 0.95)

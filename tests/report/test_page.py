@@ -397,6 +397,5 @@ def test_heavy_and_broken_pictures(tmp_path):
 
 
 def test_pictures_say_what_stands_side_by_side(workdir):
-  assert "Side by side" not in page.render(material.read(workdir))
   write(workdir / "generated/ddim/about.json", {"legend": ["image", "sample", "<truth>"]})
-  assert "Side by side: image | sample | &lt;truth&gt;." in page.render(material.read(workdir))
+  assert "ddim | image | sample | &lt;truth&gt;" in page.render(material.read(workdir))

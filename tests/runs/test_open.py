@@ -47,3 +47,25 @@ def test_networks_that_do_not_fit_are_refused(file, override, message):
   points += ["data.name=fake"] if "fashion" in file else []  # no pictures that must be installed
   with pytest.raises(core.UserError, match=message):
     build.assemble(config.from_file(str(FILE.parent / file), [f"model.{override}", *points])[0])
+
+
+@pytest.mark.parametrize(
+  ("file", "overrides"),
+  [
+    ("dequantized_digits.py:smoke", ["model.dequantizer.conditions=label"]),
+    ("wgan_gp_ring.py:smoke", ["model.generator.conditions=label"]),
+    (
+      "ddpm_moons.py:smoke",
+      [
+        "model.guidance.name=autoguidance",
+        "model.guidance.network.name=mlp",
+        "model.guidance.network.conditions=label",
+        "load.guide=runs/x:denoiser",
+      ],
+    ),
+  ],
+)
+def test_a_network_that_is_told_nothing_has_no_conditions(file, overrides):
+  values, _ = config.from_file(str(FILE.parent / file), overrides)
+  with pytest.raises(core.UserError, match=r"conditions: 'label' is not told to this network"):
+    build.assemble(values)

@@ -68,6 +68,7 @@ ORDERS = [  # name, process, grid, steps, standard deviation of the data, order
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
   ("name", "process", "grid", "steps", "std", "order"),
   ORDERS,
@@ -239,6 +240,7 @@ def test_deis_loop(prediction, expected):
   assert np.abs(out).mean() == pytest.approx(expected, abs=1e-4)
 
 
+@pytest.mark.slow
 def test_lms_loop(double_precision):
   """Scaling is applied to the state itself there, not just to what the network sees: only the
   weights can be ours."""
@@ -271,6 +273,7 @@ PROCESSES = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("solver", ENDING)
 @pytest.mark.parametrize("process", PROCESSES.values(), ids=PROCESSES)
 def test_the_last_step_returns_x0(solver, process):

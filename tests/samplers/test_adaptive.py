@@ -76,6 +76,7 @@ def start(process, x):
 X = np.linspace(-2, 2, 10).reshape(5, 2)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("optimized")
 @pytest.mark.parametrize("process", PROCESSES.values(), ids=PROCESSES)
 def test_it_follows_the_exact_flow_of_every_process(process):
@@ -88,6 +89,7 @@ def test_it_follows_the_exact_flow_of_every_process(process):
     np.testing.assert_allclose(state, expected, atol=1e-4 * np.abs(expected).max())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("method", METHODS)
 def test_errors_are_as_small_as_asked_for_and_cost_evaluations(method):
   grid, x = np.array([1.0, 0.05]), start(VP, X)
@@ -136,6 +138,7 @@ def test_memory_is_renewed_once_an_interval():
     assert Adaptive().step(solvers.VectorField(lambda x: 0, at), *args)[1] == 8
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("grid", [grids.UniformGrid(), grids.Karras(), grids.LogSNR()])
 @pytest.mark.parametrize("process", [chains.DDPM(), VP], ids=["ddpm", "vp"])
 def test_the_last_step_returns_x0(process, grid):

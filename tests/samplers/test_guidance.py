@@ -162,6 +162,7 @@ SOLVERS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", SOLVERS)
 def test_guided_samples_of_scale_one_are_those_of_the_label(name):
   """Through every kind of solver; more guidance leaves the label's mean for the outside."""

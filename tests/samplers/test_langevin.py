@@ -135,6 +135,7 @@ SAMPLED = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", SAMPLED)
 def test_samples_have_the_datas_moments(name):
   solver, process = SAMPLED[name]

@@ -31,6 +31,7 @@ def ends(process):
   return ([float(c) for c in process.coefficients(jnp.float32(t))] for t in (process.least, 1))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("probes", [0, 1])
 @pytest.mark.parametrize("name", PROCESSES)
 def test_flow_density_of_gaussian_data(name, probes):
@@ -143,6 +144,7 @@ def test_bound_of_a_coin_is_its_entropy(name):
   assert abs(np.mean(parts["reconstruction"])) < 3e-3  # levels are apart, see likelihood.CLEAR
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("noise", [0.1, 1.8, 3.0])  # in widths of a level: near, near, all
 def test_reconstruction_is_the_share_of_a_level_among_all(noise):
   """With its gradient by the noise, at the ends of the range too."""
@@ -167,6 +169,7 @@ def test_reconstruction_is_the_share_of_a_level_among_all(noise):
   assert float(value) == pytest.approx(slope, rel=2e-3, abs=1e-2)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("optimized")
 def test_bound_on_levels_does_not_pay_for_noise_that_hides_nothing():
   """A network that errs only below a sixth of a level's width has an exact one's bound."""

@@ -73,6 +73,7 @@ def polynomial_weights(times, h, eta):
   return [np.trapezoid(kernel * p, u) for p in basis]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("eta", [0.0, 1.0])
 @pytest.mark.parametrize("times", [[0.0], [0.0, -0.3], [0.0, -0.3, -0.4], [0.2, 0.0, -0.1, -0.7]])
 def test_weights_integrate_the_interpolating_polynomial(times, eta):

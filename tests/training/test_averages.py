@@ -60,6 +60,7 @@ def test_inner_products_are_integrals():
   assert averages._inner(0.7, 4.0, 1.0, 9.0) == pytest.approx(product, rel=1e-4)
 
 
+@pytest.mark.slow
 def test_two_widths_make_another():
   """Averages of widths .05 and .1, kept eight times, add up to the profile of width .07."""
   have = [(t, w) for t in range(250, 2001, 250) for w in (0.05, 0.1)]

@@ -60,7 +60,12 @@ class ImageFolder(sources.Pictures):
       named = ", ".join(map(repr, bad[:3])) + ", ..." * (len(bad) > 3)
       origin += f"; {len(bad)} damaged left out ({named})"
     shape = (self.size, self.size, self.channels)
-    return self.pictures("image_folder", splits, shape, len(names), origin, "that of the pictures")
+    data = self.pictures("image_folder", splits, shape, len(names), origin, "that of the pictures")
+    label = data.spec.fields.get("label")
+    if not names or not label.integer:
+      return data
+    named = dataclasses.replace(label, names=tuple(names))
+    return data._replace(spec=data.spec.beside(label=named))
 
   def _sound(self, root: pathlib.Path, files: list[str]) -> tuple[list[str], list[str]]:
     """(good files, bad files); raises core.UserError above the limit or if too few are left."""

@@ -3,8 +3,8 @@
     L = E_{t, x0, eps} -log p(label | xt),   xt = alpha(t) x0 + sigma(t) eps                (1)
 
 The network sees xt as a denoiser of the same process does, so its gradient by xt is a score of the
-label at every noise level (`guidance.Classifier`). "accuracy@q" is that of the eighth of the times
-around their quantile q: the first eighth is nearly clean, at the end nothing can be told.
+label at every noise level (`guidance.ClassifierGuidance`). "accuracy@q" is that of the eighth of
+the times around their quantile q: the first eighth is nearly clean, at the end nothing can be told.
 """
 
 import dataclasses
@@ -33,6 +33,8 @@ class Classifier:
   def __post_init__(self):
     if not self.spec.classes:
       raise core.UserError("a classifier needs data with labels")
+    if not self.spec.fields["label"].integer:
+      raise core.UserError("a classifier needs labels by number; use data.one_hot=False")
     if self.network.out != self.spec.classes:
       raise core.UserError(
         f"network.out={self.network.out} must be the number of classes, {self.spec.classes}"

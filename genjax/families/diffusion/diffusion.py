@@ -89,11 +89,12 @@ class Diffusion:
   probes: core.Count = 1
   terms: core.Size = 16
 
+  view = ("sampler", "guidance", "clip", "flow_steps", "probes", "terms")
+
   @staticmethod
-  def view(spec: dict[str, Any]) -> tuple[str, ...]:
-    """What may be changed after training; the sampler not where reflow trains on its paths."""
-    drawing = ("guidance", "clip", "flow_steps", "probes", "terms")
-    return drawing if spec.get("reflow") else ("sampler", *drawing)
+  def trains_with(spec: dict[str, Any]) -> tuple[str, ...]:
+    """What of the view belongs to training: reflow learns from the sampler's own paths."""
+    return ("sampler",) * bool(spec.get("reflow"))
 
   def __post_init__(self):
     self.process.check(self.prediction)

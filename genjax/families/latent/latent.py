@@ -125,7 +125,7 @@ class Latent:
 
 
 def check(stage: Any) -> None:
-  """UserError unless the model encodes and decodes, and keeps the moments of its codes."""
+  """UserError unless the model encodes and decodes, and is no latent model itself."""
   if isinstance(stage, Latent):
     raise core.UserError("stage: the codes of a 'latent' are its own stage's; use that")
   if not (hasattr(stage, "encode") and hasattr(stage, "decode")):

@@ -1,6 +1,6 @@
 """Vector-quantized variational autoencoder (van den Oord et al. 2017, arXiv:1711.00937).
 
-An encoder makes a picture a grid of vectors z, a quantizer (networks/quantizers.py) puts a code
+An encoder makes a picture a grid of vectors z, a quantizer (quantizers.py) puts a code
 e(z) in the place of each, and a decoder makes a picture of those:
 
     L = |x - decode(z + sg(e - z))|^2 + beta |z - sg(e)|^2                                    (1)

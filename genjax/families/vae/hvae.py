@@ -8,7 +8,7 @@ to the finest; networks/ladder.py is both p(z_i | z_<i) and q(z_i | z_<i, x). In
     log p(x) >= E log 1/K sum_k w_k,
                 w = p(x | z) prod_i p(z_i | z_<i) / q(z_i | z_<i, x),   z ~ q                   (2)
 
-with the KLs of (1) in closed form. The aims "elbo" and "importance" of vae_aims.py minimise minus
+with the KLs of (1) in closed form. The aims "elbo" and "importance" of aims.py minimise minus
 one or the other; `free_bits` are those of a block. "elbo" logs the KL of each block, "kl_00"
 being the coarsest. A code is all z, one after the other, each the mean of its q given the means
 before.
@@ -43,7 +43,7 @@ class HVAE:
   """One group, "hvae".
 
   ladder: an entry of ladder.py; its `out` is set here. head: of heads.py; aim: "elbo" or
-    "importance" of vae_aims.py.
+    "importance" of aims.py.
   importance: K of the likelihood "importance". temperature: by which the deviations of p(z) are
     multiplied in samples. noise: whether samples are drawn from p(x | z), or are its mean.
   Raises UserError for another aim.

@@ -52,7 +52,7 @@ class VAE:
 
   encoder: module (x, None, cond) -> numbers of q; decoder: (z, None, cond) -> numbers of the head;
     how many is set here, whatever their `out`.
-  latent: an entry of latents.py; head: of heads.py; aim: of vae_aims.py.
+  latent: an entry of latents.py; head: of heads.py; aim: of aims.py.
   pseudo_inputs: u_k of the VampPrior, 0 for the latent's own prior.
   importance: K of the likelihood "importance". noise: whether samples are drawn from p(x | z), or
     are its mean.
@@ -110,7 +110,7 @@ class VAE:
     """Which dimensions are modelled, [B, *event]: 1, or 0 where they are known; None for all."""
     if not self.completes or "known" not in cond:
       return None
-    value, there = cond["known"]
+    value, there = core.partial(cond["known"])
     return jnp.broadcast_to(1 - there, value.shape)
 
   @property
@@ -283,7 +283,7 @@ class VAE:
   def _completed(self, x, cond):
     """With what is known as it is."""
     free = self.free(cond)
-    return x if free is None else x * free + cond["known"].value
+    return x if free is None else x * free + core.partial(cond["known"]).value
 
 
 def estimate(

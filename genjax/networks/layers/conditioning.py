@@ -54,6 +54,8 @@ def ways(conditions: Sequence[str], spec: core.DataSpec | None) -> dict[str, str
       have = f"they have {', '.join(fields)}" if fields else "they have none"
       needed = "data with labels" if name == "label" else f"data with a field {name!r}"
       raise core.UserError(f"conditions={tuple(conditions)} needs {needed}; {have}")
+    if name in found:
+      raise core.UserError(f"conditions={tuple(conditions)} names {name!r} twice")
     found[name] = way or usual(fields[name], spec)
   return found
 
@@ -74,9 +76,13 @@ def check(
       raise core.UserError(
         f"{network}: cannot be told {name!r} as {way}; expected one of {', '.join(allowed)}"
       )
-    integer = spec.fields[name].integer
-    if integer and way in ("channels", "values"):
+    field, beside = spec.fields[name], way in ("channels", "values")
+    if beside and field.integer:
       raise core.UserError(f"{network}: {name!r} are integers; they enter as vector or tokens")
+    if beside and len(spec.shape) == 3 and len(field.shape) != 3:
+      raise core.UserError(f"{network}: {name!r} of shape {field.shape} cannot lie beside pictures")
+    if way == "values" and not field.fixed:
+      raise core.UserError(f"{network}: what is missing of {name!r} differs; it enters as channels")
 
 
 class Told(NamedTuple):
