@@ -79,6 +79,7 @@ def test_temperature_divides_the_logits_of_each_place():
   assert 0.5 * np.abs(counts / 20_000 - probabilities(model, params)).sum() > 0.1
 
 
+@pytest.mark.slow
 def test_training_finds_the_distribution_of_bars_and_stripes():
   """All 2 x 2 pictures: the cross-entropy falls to the entropy, and is never below it."""
   source = bars.Bars(size=2, n=2000)

@@ -161,6 +161,7 @@ PREDICTIONS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", PREDICTIONS)
 def test_any_process_trains_and_draws(name):
   """The loss of a network that says nothing is the second moment of what it should say."""
@@ -344,6 +345,7 @@ def test_another_source_is_where_samples_begin_and_noise_is_drawn():
   assert float(loss) == pytest.approx((25 + 2 * 0.1) / 2, rel=0.03)  # E |source|^2 / 2
 
 
+@pytest.mark.slow
 def test_reflow_learns_from_where_the_teacher_goes():
   """A teacher that stays put makes pairs (eps, eps), of velocity 0; data are not looked at."""
   model = diffusion.Diffusion(

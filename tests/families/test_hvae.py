@@ -146,6 +146,7 @@ def test_ways_down_agree():
   np.testing.assert_allclose(code[:, :8], first.reshape(64, 8), atol=1e-6)
 
 
+@pytest.mark.slow
 def test_examples_do_not_depend_on_one_another():
   params, _ = trained()
   one, two = noise(64), jax.tree.map(lambda a: jnp.concatenate([a, a]), noise(64))
@@ -156,6 +157,7 @@ def test_examples_do_not_depend_on_one_another():
   chex.assert_trees_all_close(jax.tree.map(lambda a: jnp.concatenate([a, a]), p), twice, atol=1e-4)
 
 
+@pytest.mark.slow
 def test_loss_is_the_bound_with_the_kl_of_every_block():
   params, buffers = trained()
   key, batch = jax.random.key(5), {"x": SOME}

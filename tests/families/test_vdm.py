@@ -51,6 +51,7 @@ def test_loss_is_the_likelihoods_bound():
   assert float(loss) == pytest.approx(sum(bits.values()), rel=0.05)
 
 
+@pytest.mark.slow
 def test_the_bounds_mean_does_not_depend_on_the_shape():
   model = small()
   params, buffers, batch = start(model, 8000)

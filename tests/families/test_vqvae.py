@@ -113,6 +113,7 @@ def test_the_gradient_passes_straight_through_the_choice():
   assert float(jnp.abs(by_hand).max()) > 1e-5
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("quantizer", [
   quantizers.VQ(codes=6, width=3), quantizers.Residual(codes=6, width=3, depth=2),
   quantizers.FSQ(levels=(3, 4)),

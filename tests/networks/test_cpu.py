@@ -29,9 +29,9 @@ INPUTS = {
 }
 
 
-# Each form on its first shape; the others differ in what is left over.
+# Convolutions on their first shape; the others differ in what is left over, and take long.
 CASES = [
-  pytest.param(name, shapes, marks=pytest.mark.slow if i else ())
+  pytest.param(name, shapes, marks=pytest.mark.slow if i or name == "attend" else ())
   for name, every in INPUTS.items()
   for i, shapes in enumerate(every)
 ]

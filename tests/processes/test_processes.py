@@ -170,6 +170,7 @@ PAIRS = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", PROCESSES)
 def test_every_prediction_round_trips_through_every_other(name):
   """project(a), solve, project(b), solve: the pair (x0, eps) comes back."""

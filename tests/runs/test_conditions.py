@@ -49,7 +49,9 @@ def test_what_a_person_says_is_taken_in_turn():
 
 @pytest.fixture(scope="module")
 def run():
-  setup, _ = made("super_resolution_digits")
+  setup, _ = made(
+    "super_resolution_digits", "model.network.name=mlp", "model.network.conditions=image"
+  )
   return runs.Run.of_state(setup, setup.initial(sharding.mesh(), {}))
 
 

@@ -289,6 +289,7 @@ def test_the_last_step_returns_x0(solver, process):
   chex.assert_trees_all_close(out, np.full((4, 3), 0.5 + grid[-2]), atol=1e-6)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("solver", ENDING)
 @pytest.mark.parametrize("process", [PROCESSES["zero_snr"], PROCESSES["cond_ot"]])
 def test_pure_noise_is_a_place_to_start_from(solver, process):

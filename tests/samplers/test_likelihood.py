@@ -90,7 +90,11 @@ def test_flow_density_is_differentiable():
   assert float(jax.grad(log_p)(1.0)) == pytest.approx(float(slope), rel=1e-2)
 
 
-@pytest.mark.parametrize("name", PROCESSES)
+OFTEN = ("ddpm", "vp")
+CASES = [pytest.param(n, marks=() if n in OFTEN else pytest.mark.slow) for n in PROCESSES]
+
+
+@pytest.mark.parametrize("name", CASES)
 def test_bound_of_the_exact_field_is_known(name):
   """In continuous time its mean is the entropy of x at the least time; a chain's is a sum."""
   process, n = PROCESSES[name], 20_000

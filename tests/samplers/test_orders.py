@@ -54,6 +54,7 @@ def error(solver, process, steps):
   return abs(float(run(x)[-1, 0, 0]) / exact - 1)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("name", "sigmas", "order"), CASES)
 def test_attained_order(name, sigmas, order):
   high, low = sigmas

@@ -83,6 +83,7 @@ def step(solver, past):
   return solver.step(FIELD, VP, jnp.asarray(XT), t, s, jnp.asarray(Z), (), past)[0]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("eta", [0.0, 1.0])
 @pytest.mark.parametrize(("order", "known"), [(1, 0), (2, 0), (2, 1), (3, 0), (3, 1), (3, 2)])
 def test_a_step_of_dpm(order, known, eta):

@@ -88,6 +88,7 @@ def test_stochastic_samples_have_the_datas_moments(name):
   assert x.std() == pytest.approx(0.4, abs=0.03)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("diffusion", singlestep.DIFFUSIONS)
 def test_any_diffusion_coefficient_keeps_the_marginals(diffusion):
   """On a path that begins in pure noise, where the process' own coefficient is infinite."""
@@ -111,7 +112,13 @@ ENDING = [
 
 
 @pytest.mark.parametrize("solver", ENDING)
-@pytest.mark.parametrize("process", [PROCESS, chains.DDPM(zero_snr=True)], ids=["", "zero_snr"])
+@pytest.mark.parametrize(
+  "process",
+  [
+    pytest.param(PROCESS, id="", marks=pytest.mark.slow),
+    pytest.param(chains.DDPM(zero_snr=True), id="zero_snr"),
+  ],
+)
 def test_the_last_step_returns_x0_without_noise(solver, process):
   """At s = 0 nothing of the noise is left, whatever was believed before."""
 
