@@ -4,8 +4,8 @@ python -m genjax.main --config=configs/dequantized_digits.py
 
 Seed 0, 1,257 training digits: at most 1.844 ± 0.014 bits per dimension with learned dequantization,
 2.111 ± 0.011 with uniform noise, both along the probability flow of the same model (independent
-pixels: 2.432). 19 min of training on 2 cores of an Intel Xeon that other work shared. `:dense`, with
-dense networks, has not been measured.
+pixels: 2.432). 19 min of training on 2 cores of an Intel Xeon that other work shared.
+`:dense`, with dense networks, has not been measured.
 """
 
 from configs import base, vp_sde_digits
