@@ -62,6 +62,9 @@ def smoke(config):
   config.num = 32
   small(config.data, "data")
   small(config.model, "model")
+  for rule in config.optim.values():  # or nothing would move in so few steps
+    if "schedule" in rule and rule.schedule.get("warmup"):
+      rule.schedule.warmup = 2
   if config.data.name == "fake":  # no net knows their features
     config.metrics = tuple(name for name in config.metrics if name not in FEATURES)
   for group, run in config.load.items():  # of first stages in their own :smoke
@@ -85,6 +88,8 @@ def small(spec, field):
     spec.steps = 5
   for key, value in SIZES.get((field, spec.name), SIZES.get(spec.name, {})).items():
     spec[key] = value
+  if spec.get("probes") == 0:  # an exact density must be one
+    spec.flow_steps = 24
   for key, value in WHERE_SET.items():  # 0 leaves these out
     if spec.get(key):
       spec[key] = value
@@ -113,7 +118,7 @@ SIZES = {
   "vdvae": dict(widths=(4, 8), blocks=(1, 1), code=2, patch=1),
   "vq": dict(codes=8, width=3),
   "residual": dict(codes=8, width=3, depth=2),
-  "fsq": dict(levels=(4, 3, 2)),
+  "fsq": dict(levels=(4, 3, 3)),
   "topk": dict(k=2),
   "annealed_langevin": dict(corrections=2),
   "diffusion": dict(flow_steps=4, terms=4),

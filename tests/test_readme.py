@@ -2,10 +2,13 @@
 
 import pathlib
 import re
+import shlex
 import subprocess
 import sys
 
+import numpy as np
 import pytest
+from PIL import Image
 
 ROOT = pathlib.Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()
@@ -18,7 +21,16 @@ COMMANDS = [
 
 @pytest.fixture(scope="module")
 def runs(tmp_path_factory):
-  return tmp_path_factory.mktemp("runs")
+  """A folder for the runs, with the pictures that samples are asked for."""
+  folder = tmp_path_factory.mktemp("runs")
+  for name in ("a.png", "b.png"):
+    Image.fromarray(np.full((3, 3), 99, np.uint8)).save(folder / name)
+  return folder
+
+
+def start(words):
+  done = subprocess.run([sys.executable, *words], cwd=ROOT, capture_output=True, text=True)
+  assert done.returncode == 0, done.stderr
 
 
 @pytest.mark.slow
@@ -29,15 +41,18 @@ def test_command(command, runs):
   if command.endswith("genjax.main") or "--mode=describe" in command:
     pass
   elif "--workdir=runs/" in command:
+    name = re.search(r"runs/(\w+)", command)[1]
+    if not (runs / name).exists():  # no command before has made it
+      start(["-m", "genjax.main", f"--config=configs/{name}.py:smoke", f"--workdir={runs}/{name}"])
     command = command.replace("--workdir=runs/", f"--workdir={runs}/")
+    command = command.replace("a.png,b.png", f"{runs}/a.png,{runs}/b.png")
   else:
     name = re.search(r"configs/(\w+)\.py", command)[1]
     extra = "-20" if "sampler.steps" in command else "-sweep" if "sweep" in command else ""
     command += f" --workdir={runs}/{name}{extra}"
-  words = command.replace("--num=1000", "--num=40").split()
+  words = shlex.split(command.replace("--num=1000", "--num=40"))
   assert words[:2] == ["python", "-m"]
-  done = subprocess.run([sys.executable, *words[1:]], cwd=ROOT, capture_output=True, text=True)
-  assert done.returncode == 0, done.stderr
+  start(words[1:])
 
 
 def test_what_it_names_exists():
