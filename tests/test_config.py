@@ -33,6 +33,7 @@ def test_docstring_opens_with_title_and_command(path):
   assert f"--config=configs/{path.name}" in "\n".join(doc)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
   "name, published",
   [("ddpm_mnist", 35.7e6), ("edm_fashion_mnist", 55.7e6), ("flow_matching_mnist", 0)],

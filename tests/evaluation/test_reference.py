@@ -77,6 +77,7 @@ def test_training_sees_the_valid_split_and_ends_with_the_test_split(tmp_path, mo
   assert facts["split"] == "test" and facts["metrics"] == {"steps": 20}
 
 
+@pytest.mark.slow
 def test_a_number_says_of_which_data_it_is(tmp_path):
   """An ELBO of digits means nothing without their number, their split and how they became bits."""
   overrides = ("data.binarize=dynamic", "metrics=reconstruction", "sample_every=0")

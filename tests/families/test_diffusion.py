@@ -226,6 +226,7 @@ def test_learned_uncertainty_finds_the_log_of_the_loss_at_each_noise_level():
   np.testing.assert_allclose(learned, np.log(4 * (alpha / sigma) ** 2), atol=0.6)
 
 
+@pytest.mark.slow
 def test_importance_sampling_fills_its_memory_and_keeps_the_loss():
   model = small_diffusion(times=times.ImportanceTimes(bins=10, last=2))
   batch = {"x": jax.random.normal(jax.random.key(1), (256, 2))}
@@ -249,6 +250,7 @@ def learned_variance(sampler):
   )  # fmt: skip
 
 
+@pytest.mark.slow
 def test_learned_variance_lies_between_its_bounds():
   """Ends of the network's fraction: ancestral with the posterior's and the upper variance."""
   keys, draws = jax.random.split(jax.random.key(1), 5), {}

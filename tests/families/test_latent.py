@@ -95,6 +95,7 @@ def test_the_prior_is_told_what_codes_are():
   assert model.pretrained == ("autoencoder",)
 
 
+@pytest.mark.slow
 def test_stages_and_priors_of_several_groups_fit_together():
   """Of a prior that is guided, another run brings a part too."""
   linear = mlp.MLP(widths=())
@@ -115,6 +116,7 @@ def test_stages_and_priors_of_several_groups_fit_together():
   np.testing.assert_allclose(z, (code - code.mean(0)) / code.std(0), atol=1e-3)
 
 
+@pytest.mark.slow
 def test_a_conditional_first_stage_is_told_its_labels():
   net = mlp.MLP(widths=(8,), conditions=("label",), spec=POINTS)
   parts = dict(encoder=net, decoder=net, head=heads.GaussianHead(std=0.5))

@@ -167,6 +167,7 @@ def test_gumbel_choices_are_soft_in_training_and_hard_otherwise():
   np.testing.assert_array_equal(soft.argmax(-1), hard.reshape(-1, 2, 3).argmax(-1))
 
 
+@pytest.mark.slow
 def test_logistic_mixture_is_a_distribution_over_the_levels():
   head = heads.Logistic(spec=GREY, components=3)
   out = jax.random.normal(jax.random.key(0), (2, 2, 1, 9)) * jnp.array(
@@ -290,6 +291,7 @@ def test_a_conditional_model_reconstructs_with_its_label():
   assert float(jnp.abs(own - other).min()) > 0
 
 
+@pytest.mark.slow
 def test_vamp_prior_is_the_mixture_of_its_pseudo_inputs(exact):
   params, x, _ = exact
   model = build(pseudo_inputs=3)
@@ -393,6 +395,7 @@ def test_what_is_known_is_kept_and_the_rest_is_a_distribution(name):
   )
 
 
+@pytest.mark.slow
 def test_codes_on_a_grid_need_no_dense_layer():
   spec = dataclasses.replace(GREY, shape=(7, 5, 1))
   ways = dict(widths=(4, 8), blocks=1, spec=spec)

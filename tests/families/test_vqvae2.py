@@ -69,6 +69,7 @@ def test_loss_and_gradient_are_those_of_frozen_choices():
   assert float(jnp.abs(first).max()) > 1e-4
 
 
+@pytest.mark.slow
 def test_both_books_move_to_the_means_of_what_chose_them():
   """Without memory, in one step; codes that nothing chose stay."""
   model = build(quantizers.VQ(codes=6, width=3, decay=0.0))

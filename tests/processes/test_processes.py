@@ -144,6 +144,7 @@ def test_noise_only_grows_and_time_inverts_it(process):
   np.testing.assert_allclose(start, (1, 0), atol=1e-6)
 
 
+@pytest.mark.slow
 @EVERY
 def test_rates_are_slopes(process):
   """By central differences; those of a chain hold between its states."""
@@ -251,6 +252,7 @@ def test_f_is_edms_preconditioned_network():
   assert float(process.std(t)) == pytest.approx(np.sqrt(sigma**2 + s**2), rel=1e-5)  # 1/c_in
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", CHAINS)
 def test_mu_is_the_posterior_mean_of_the_state_before(name):
   """By conditioning the joint Gaussian of (x_{k-1}, x_k) given x0, in float64."""

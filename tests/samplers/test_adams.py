@@ -301,6 +301,7 @@ def test_pure_noise_is_a_place_to_start_from(solver, process):
   np.testing.assert_allclose(out, exact, atol=0.01)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("solver", ENDING)
 def test_a_sample_does_not_depend_on_the_others(solver):
   field, grid = sine_field(VP), np.linspace(1, 0.1, 8)

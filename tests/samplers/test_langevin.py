@@ -164,6 +164,7 @@ ENDING = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("solver", ENDING)
 @pytest.mark.parametrize("process", [VE, chains.DDPM()], ids=["ve", "ddpm"])
 def test_the_last_step_returns_x0_without_noise(solver, process):

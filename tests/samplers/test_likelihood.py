@@ -46,6 +46,7 @@ def test_flow_density_of_gaussian_data(name, probes):
   np.testing.assert_allclose(log_p, exact.sum(1), atol=3e-5)
 
 
+@pytest.mark.slow
 def test_flow_density_converges_in_fourth_order():
   with jax.enable_x64(True):
     process, x = continuous.EDM(sigma_min=0.01), jnp.linspace(-0.8, 1.9, 4).reshape(2, 2)
@@ -132,6 +133,7 @@ def test_bound_of_the_exact_field_is_known(name):
   assert jnp.mean(parts(x, 0.05)["diffusion"]) < jnp.mean(parts(x, 0.0)["diffusion"])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["vp", "edm", "cond_ot", "ddpm"])
 def test_bound_of_a_coin_is_its_entropy(name):
   """One pixel of two levels, up with probability 0.8: 0.5004 nats, by the level's likelihood."""

@@ -248,6 +248,7 @@ def test_prefetching_keeps_order_raises_errors_and_stops():
   assert threading.active_count() == before
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", optimizers.OPTIMIZERS)
 def test_every_optimizer_descends_and_matches_optax(name):
   rule = optimizers.OPTIMIZERS[name](lr=0.01)
