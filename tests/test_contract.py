@@ -19,17 +19,21 @@ from genjax.training import step as step_lib
 ROOT = pathlib.Path(__file__).parents[1]
 
 
+COSTLY = ("unet", "down", "pyramid", "recurrent", "convolutional")  # networks, to compile
+
+
 def configurations():
   """(FILE:VARIANT, its model, its cost) of every configuration and variant, made tiny by `smoke`.
 
-  What costs is to compile: most for a U-Net, least for points.
+  What costs is to compile: most for convolutions, a U-Net above all, least for points.
   """
   for path in sorted((ROOT / "configs").glob("*.py")):
     if path.stem != "base":
       module = runpy.run_path(str(path))
       for variant in ("", *module.get("VARIANTS", {})):
         made = module["get_config"](variant)
-        cost = 2 * ("unet" in str(made.model)) + (made.data.name != "toy")
+        cost = [word in str(made.model) for word in COSTLY]
+        cost = (any(cost), cost[0], made.data.name != "toy")
         yield f"{path.stem}:{variant}", made.model.name, cost
 
 

@@ -59,6 +59,7 @@ def test_only_the_split_of_the_run_is_measured_against(name):
     measured(name, "test", sealed="test")
 
 
+@pytest.mark.slow
 def test_training_sees_the_valid_split_and_ends_with_the_test_split(tmp_path, monkeypatch):
   seen = []
 

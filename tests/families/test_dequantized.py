@@ -59,6 +59,7 @@ def test_uniform_noise_where_the_network_says_nothing(model, start):
   assert stats.kstest(np.ravel(y - batch["x"]), stats.uniform(-0.25, 0.5).cdf).pvalue > 0.01
 
 
+@pytest.mark.slow
 def test_learnt_noise_tightens_the_bound_and_never_breaks_it(model, start):
   """(1) with uniform noise, with what is learnt, and log P(x) itself."""
   batch, params, buffers = start

@@ -83,6 +83,7 @@ def conditional(scale, **kwargs):
   return model, *model.init(jax.random.key(0), batch, {})
 
 
+@pytest.mark.slow
 def test_guidance_of_scale_one_is_the_conditional_model_and_zero_the_unconditional():
   keys, label = jax.random.split(jax.random.key(1), 6), jnp.arange(6) % 3
   draw = {}

@@ -102,6 +102,7 @@ def test_bounds_rise_to_the_probability_and_that_of_all_pictures_is_one():
   assert np.exp(elbo).sum() < 0.7 and np.sum(elbo * p) < np.sum(np.log(p) * p) - 0.1
 
 
+@pytest.mark.slow
 def test_nothing_is_paid_where_the_posterior_is_the_prior():
   """A new prior is N(0, 1) in every block; a posterior that ends in zeros is the same."""
   params = start()[0]

@@ -143,6 +143,7 @@ def test_kl_is_the_mean_of_the_log_ratio(name):
   assert float(jnp.exp(-jnp.sum(ratio, -1)).mean()) == pytest.approx(1, abs=0.1)
 
 
+@pytest.mark.slow
 def test_spherical_latents_lie_on_the_sphere_around_their_mean():
   latent = LATENTS["spherical"]
   q = jnp.array([0.0, 2.0, 0.0, 0.0, 20.0])

@@ -46,6 +46,7 @@ def by_hand(model, params, buffers):
   return z_top, e_top, z_bottom, nearest(books["bottom"], z_bottom)
 
 
+@pytest.mark.slow
 def test_loss_and_gradient_are_those_of_frozen_choices():
   """With e - z frozen at its value nothing needs to be stopped: an ordinary autoencoder."""
   model = build(beta=0.3)

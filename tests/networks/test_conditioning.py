@@ -41,8 +41,11 @@ def started(net, cond):
 EACH = [*NETS][1:] + [pytest.param("unet", marks=pytest.mark.slow)]
 
 
+WAYS = [pytest.param(c, marks=pytest.mark.slow if c == "vector" else ()) for c in ALL]
+
+
 @pytest.mark.parametrize("name", EACH)
-@pytest.mark.parametrize("condition", ALL)
+@pytest.mark.parametrize("condition", WAYS)
 def test_a_network_hears_each_of_its_conditions_and_no_other(name, condition):
   net = NETS[name]((condition,))
   params = started(net, COND)

@@ -86,6 +86,7 @@ def draw(name, shape):
   return values.transpose({1: (0,), 2: (1, 0), 4: (2, 3, 1, 0)}[len(shape)])
 
 
+@pytest.mark.slow
 def test_equals_diffusers_unet2d():
   golden = np.load(pathlib.Path(__file__).parents[1] / "golden" / "unet2d.npz")
   net = unet.UNet()

@@ -78,6 +78,7 @@ def test_cosine_and_sigmoid_are_their_closed_forms_until_beta_is_cut():
   )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("process", CHAINS.values(), ids=CHAINS)
 def test_chains_have_states(process):
   t = jnp.arange(process.steps + 1) / process.steps

@@ -113,6 +113,7 @@ def reference(x, t):
   return alpha(t) * MEAN + std(t) / std(1) * (np.asarray(x, np.float64) - alpha(1) * MEAN)
 
 
+@pytest.mark.slow
 def test_a_sample_does_not_depend_on_the_others():
   """Even where those need other steps: each among the four is what it is among its likes."""
   solver, grid = Adaptive(rtol=1e-3, atol=1e-3), np.array([1.0, 0.4, 0.1])  # not yet at -1 or 1

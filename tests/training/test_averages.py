@@ -34,6 +34,7 @@ def test_power_average_has_its_width(width):
   np.testing.assert_allclose(w[200:], (gamma + 1) / 2000 * (t[200:] / 2000) ** gamma, rtol=0.1)
 
 
+@pytest.mark.slow
 def test_an_average_is_not_too_slow_for_a_short_run():
   """After 20 steps (of no size) none of the random start is left, but by a constant decay."""
   names = ("warmup", "power", "constant")

@@ -218,6 +218,7 @@ def test_where_stretches_are_cut_changes_no_bit():
     chex.assert_trees_all_equal(whole, cut)
 
 
+@pytest.mark.slow
 def test_steps_are_long_with_convolutions_or_many_products():
   def most(config_name, *overrides):
     path = f"{pathlib.Path(__file__).parents[2]}/configs/{config_name}.py:smoke"
