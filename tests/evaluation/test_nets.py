@@ -58,6 +58,7 @@ def test_hash_in_the_name_is_that_of_the_file(name):
   assert (features.WEIGHTS / f"{name}.npz").stat().st_size < 1e6
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", features.NETS)
 def test_accuracy_and_confidence_are_as_measured(name):
   data, measured = load(name), json.loads(RESULTS.read_text())[name]

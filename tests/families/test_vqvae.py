@@ -53,6 +53,7 @@ def test_running_means_follow_equation_1():
   np.testing.assert_allclose(new["vectors"], new["total"] / new["count"][..., None], 1e-6)
 
 
+@pytest.mark.slow
 def test_dead_codes_start_anew_on_vectors_of_the_batch():
   q = quantizers.VQ(codes=6, width=3, restart=0.5)
   book = q.start(jax.random.key(1), Z)

@@ -57,6 +57,7 @@ def test_a_network_hears_each_of_its_conditions_and_no_other(name, condition):
   assert np.abs(heard - call(changed)).max() > 1e-3
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", EACH)
 def test_absent_and_null_conditions_are_the_same_and_have_finite_gradients(name):
   net = NETS[name](ALL)

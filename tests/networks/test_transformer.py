@@ -60,6 +60,7 @@ def test_order_counts():
   np.testing.assert_array_equal(moved > 1e-5, differ)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("conditional", [False, True])
 def test_step_by_step_is_the_whole(conditional):
   net, params = build(conditions=("label",) if conditional else ())

@@ -133,6 +133,7 @@ def test_shift_of_a_flow_is_applied_once():
 # Any process
 
 
+@pytest.mark.slow
 @EVERY
 def test_noise_only_grows_and_time_inverts_it(process):
   with jax.enable_x64(True):
@@ -156,6 +157,7 @@ def test_rates_are_slopes(process):
       np.testing.assert_allclose(rate, (a - b) / (2 * h), rtol=1e-3, atol=1e-5)
 
 
+@pytest.mark.slow
 @EVERY
 def test_xt_has_the_standard_deviation_that_networks_and_sampling_start_from(process):
   x0, eps = jax.random.normal(jax.random.key(0), (2, 20_000))

@@ -131,6 +131,7 @@ def test_the_last_step_returns_x0_without_noise(solver, process):
   chex.assert_trees_all_close(out, jnp.full((8, 1), 0.123), atol=1e-6)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("process", [PROCESS, COSINE], ids=["linear", "cosine"])
 def test_grids_are_even_in_what_they_say(process):
   def steps_of(grid, function):
