@@ -129,7 +129,7 @@ def workdir(path: str, overrides: Sequence[str]) -> pathlib.Path:
 def override(config: Config, overrides: Sequence[str]) -> tuple[Config, Config]:
   """Names, then defaults, then the rest: see the module docstring."""
   pairs = [text.split("=", 1) if "=" in text else [text, "true"] for text in overrides]
-  pairs = [[key.replace("label_dropout", "hide"), value] for key, value in pairs]
+  pairs = [[renamed.key(key), value] for key, value in pairs]
   for key, value in pairs:
     if key.startswith("load.") and key.count(".") == 1:
       config.setdefault("load", {})[key.removeprefix("load.")] = value

@@ -24,6 +24,11 @@ def whole(config: Config) -> Config:
   return config
 
 
+def key(key: str) -> str:
+  """A dotted key of the command line, where an old word is another one today."""
+  return ".".join("hide" if part == "label_dropout" else part for part in key.split("."))
+
+
 def override(config: Config, key: str, value: str) -> list[str] | None:
   """Writes an old word of the command line into the configuration, for `whole` to translate.
 

@@ -14,6 +14,7 @@ import jax
 import numpy as np
 
 from genjax import core
+from genjax.data import transforms
 from genjax.data.sources import base as sources
 from genjax.evaluation import distances, reference
 
@@ -58,9 +59,8 @@ def _mean(column, spec):
   """Of training examples, in chunks that fit in memory."""
   n, total = min(len(column), SEARCHED), 0.0
   for first in range(0, n, CHUNK):
-    total = total + _model_units(column[first : min(first + CHUNK, n)], spec).sum(
-      0, dtype=np.float64
-    )
+    chunk = _model_units(column[first : min(first + CHUNK, n)], spec)
+    total = total + chunk.sum(0, dtype=np.float64)
   return (total / n).astype(np.float32)
 
 
@@ -79,9 +79,7 @@ def resized(x: np.ndarray, shape: tuple[int, ...], how: str) -> np.ndarray:
 
 def _model_units(x, spec):
   """Stored examples as float32 in the data's range."""
-  if not spec.levels:
-    return np.asarray(x, np.float32)
-  return spec.range[0] + spec.level_width * np.asarray(x, np.float32)
+  return transforms.scale(x, spec.levels, spec.range) if spec.levels else np.float32(x)
 
 
 def check_heard(model: Any, data: sources.Dataset) -> None:

@@ -44,7 +44,7 @@ class Conditions:
     """cond of the samples of these numbers [N]."""
     cond = {}
     if self.of_examples:
-      batch = self._examples(index, split)
+      batch = self.batches.examples(split, index)  # each field in turn from its own end
       cond = {name: batch[name] for name in self.names}
     elif "label" in self.names:
       cond = {"label": (index % self.batches.dataset.spec.classes).astype(np.int32)}
@@ -54,7 +54,4 @@ class Conditions:
 
   def truth(self, index: np.ndarray, split: str) -> np.ndarray:
     """The x of the examples that samples of these numbers are drawn for, in model units."""
-    return self._examples(index, split)["x"]
-
-  def _examples(self, index, split):
-    return self.batches.examples(split, index)  # each field in turn from its own end
+    return self.batches.examples(split, index)["x"]
