@@ -1,8 +1,12 @@
-"""What every configuration starts from; the keys are explained in genjax.config.Experiment.
+"""The values that every configuration starts from.
 
-FILE.py:NAME asks for a variant, a function of the finished configuration, and FILE.py:A+B for one
-after the other. Every configuration has `smoke`: the same path in seconds, with tiny networks on
-little data.
+genjax.config.Experiment explains the keys.
+
+--config=FILE.py:NAME asks for a variant. A variant is a function that changes the finished
+configuration. FILE.py:A+B applies A, then B.
+
+Every configuration has the variant `smoke`: the whole path in seconds, with tiny networks on little
+data.
 """
 
 import ml_collections
@@ -11,7 +15,7 @@ from genjax import core
 
 
 def get_config():
-  """The slots that all share; model, data and optim are each configuration's own."""
+  """Returns the values that all share; each configuration sets its own model, data and optim."""
   return ml_collections.ConfigDict(
     dict(
       model=dict(),
@@ -41,7 +45,13 @@ def get_config():
 
 
 def variant(config, arg, **variants):
-  """The configuration after the variants that FILE.py:A+B names, in their order."""
+  """Returns the configuration after the variants that FILE.py:A+B names, in their order.
+
+  arg: "A+B", or "" for none.
+  variants: functions from a configuration to a configuration, by name.
+
+  Raises UserError for an unknown name.
+  """
   table = {"smoke": smoke, **variants}
   for name in filter(None, arg.split("+")):
     if name not in table:
@@ -51,7 +61,7 @@ def variant(config, arg, **variants):
 
 
 def smoke(config):
-  """The same path in 20 steps of tiny networks, saving every 5; metrics on few samples."""
+  """Makes a run of 20 steps: tiny networks, a checkpoint every 5, metrics on few samples."""
   config.steps = 20
   config.batch = 16
   config.log_every = 5
@@ -60,44 +70,66 @@ def smoke(config):
   config.sample_batch = 16
   config.samples = 16
   config.num = 32
+
   small(config.data, "data")
   small(config.model, "model")
-  for rule in config.optim.values():  # or nothing would move in so few steps
+
+  # A longer warm-up would keep the learning rate near 0 in so few steps.
+  for rule in config.optim.values():
     if "schedule" in rule and rule.schedule.get("warmup"):
       rule.schedule.warmup = 2
-  if config.data.name == "fake":  # no net knows their features
+
+  # There is no feature net for random pictures.
+  if config.data.name == "fake":
     config.metrics = tuple(name for name in config.metrics if name not in FEATURES)
-  for group, run in config.load.items():  # of first stages in their own :smoke
+
+  # First stages are loaded from the runs of their own :smoke, named NAME-smoke or NAME-ARG+smoke.
+  for group, run in config.load.items():
     path, _, part = run.partition(":")
     config.load[group] = f"{path}{'+' if '-' in path else '-'}smoke:{part}"
+
   return config
 
 
 def small(spec, field):
-  """Gives a spec, and all in it, the sizes of SIZES; pictures become random ones of 6 x 6."""
+  """Gives a spec, and every spec inside it, the sizes of SIZES, in place.
+
+  Data of pictures become random pictures of 6 x 6 with the same levels.
+
+  field: the name of the field that holds the spec, such as "model" or "sampler".
+  """
   if field in ("data", "first", "second") and spec.name in PICTURES:
     kept = {key: spec[key] for key in ("range", "binarize", "one_hot") if key in spec}
     levels = 17 if spec.name == "digits" else 256
     for key in list(spec):
       del spec[key]
     spec.update(dict(name="fake", shape=(6, 6, 1), levels=levels, n=64, **kept))
+
   for key, value in spec.items():
     if hasattr(value, "keys") and "name" in value:
       small(value, key)
+
+  # An adaptive sampler chooses its steps itself.
   if field == "sampler" and spec.name != "adaptive":
     spec.steps = 5
   for key, value in SIZES.get((field, spec.name), SIZES.get(spec.name, {})).items():
     spec[key] = value
-  if spec.get("probes") == 0:  # an exact density must be one
+
+  # probes=0 asks for the exact density, which fewer steps would not give.
+  if spec.get("probes") == 0:
     spec.flow_steps = 24
-  for key, value in WHERE_SET.items():  # 0 leaves these out
+  for key, value in WHERE_SET.items():
     if spec.get(key):
       spec[key] = value
 
 
-FEATURES = ("fd", "kid", "prdc", "legible", "balance")  # metrics of a feature net
-PICTURES = ("mnist", "fashion_mnist", "digits")
+# Metrics that need a feature net of the data.
+FEATURES = ("fd", "kid", "prdc", "legible", "balance")
+# Data of pictures, which `smoke` replaces.
+PICTURES = ("mnist", "fashion_mnist", "digits", "image_folder")
+# Fields that are 0 where they are not used; only other values are replaced.
 WHERE_SET = dict(greedy=2, pseudo_inputs=3)
+# {name of a class, or (field that holds it, name): its fields in `smoke`}
 SIZES = {
   "toy": dict(n=500),
   "bars": dict(size=3, n=500),

@@ -1,9 +1,11 @@
-"""A classifier of noisy 8 x 8 digits, to guide diffusion by.
+"""A classifier of noisy 8 x 8 digits, for guiding a diffusion.
 
 python -m genjax.main --config=configs/classifier_digits.py
 
-Seed 0: 98.1 % of 360 clean test digits right; 45 s of training on 2 cores of an Intel Xeon that
-other work shared.
+Results with seed 0:
+
+    accuracy        98.1 % of 360 clean test digits
+    training time   50 s on 2 cores of an AMD EPYC, shared with other work
 """
 
 from configs import base

@@ -2,9 +2,13 @@
 
 python -m genjax.main --config=configs/ddpm_fashion_mnist.py
 
-Seed 0, 55,000 training pictures: Fréchet distance 1.66 in the features of net
-fashion_mnist-82bed4ad (real ones 1.06), 87 % taken for what was asked for (real ones 91 %), after
-10 min of training (6.5 steps/s) on 2 cores of an Intel Xeon that other work shared.
+Results with seed 0, trained on 55,000 pictures:
+
+    Fréchet distance     1.66 (real pictures: 1.06), in the features of net fashion_mnist-82bed4ad
+    class as asked for   87 %, says a classifier (real pictures: 91 %)
+    training time        10 min (6.5 steps/s) on 2 cores of an Intel Xeon, shared with other work
+
+Variants: full (the paper's size, for accelerators).
 """
 
 from configs import base, ddpm_mnist
@@ -15,7 +19,7 @@ def get_config(arg=""):
 
 
 def clothes(config):
-  """The same on the other pictures."""
+  """Replaces the digits by Fashion-MNIST."""
   config.data = dict(name="fashion_mnist", source="auto")
   return config
 

@@ -2,9 +2,13 @@
 
 python -m genjax.main --config=configs/flow_matching_mnist.py
 
-Seed 0, 4,000 training digits: Fréchet distance 1.05 in the features of net mnist-b5d5c364 (real
-ones 0.80), 98 % of 500 legible (real ones 97 %), with twenty evaluations of the network; 16 min of
-training, in two goes, on 2 cores of an Intel Xeon that other work shared.
+Results with seed 0, trained on 4,000 digits, twenty evaluations of the network for a sample:
+
+    Fréchet distance   1.05 (real digits: 0.80), in the features of net mnist-b5d5c364
+    legible            98 % of 500 samples show a class with p > 0.9 (real digits: 97 %)
+    training time      16 min, in two runs, on 2 cores of an Intel Xeon, shared with other work
+
+Variants: full (the paper's setting for CIFAR-10, on all 60,000 digits).
 """
 
 from configs import base, ddpm_mnist
@@ -18,7 +22,7 @@ def get_config(arg=""):
 
 
 def flow(config):
-  """Straight paths, and their velocity."""
+  """Straight paths between data and noise; the network predicts their velocity."""
   config.model.process = dict(name="cond_ot")
   config.model.prediction = "velocity"
   return config

@@ -2,9 +2,13 @@
 
 python -m genjax.main --config=configs/kl_autoencoder_fashion_mnist.py
 
-Seed 0, 55,000 training pictures: mean square error of 500 test pictures .0037 ± .0002 from 7 x 7
-x 3 numbers (147 principal components: .0058), whose three channels have standard deviations .78,
-1.13 and .82; 4 min 38 s of training on 2 cores of an Intel Xeon (14.7 steps/s).
+A picture becomes 7 x 7 x 3 numbers.
+
+Results with seed 0, trained on 55,000 pictures:
+
+    mean square error    .0037 ± .0002 of 500 test pictures (147 principal components: .0058)
+    standard deviation   .78, 1.13 and .82, of the three channels of the code
+    training time        4 min 38 s on 2 cores of an Intel Xeon (14.7 steps/s)
 """
 
 from configs import base

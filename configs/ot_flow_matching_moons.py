@@ -1,9 +1,13 @@
-"""Flow matching from eight Gaussians to two moons, coupled by optimal transport.
+"""OT flow matching from eight Gaussians to two moons.
 
 python -m genjax.main --config=configs/ot_flow_matching_moons.py
 
-Seed 0: four Euler steps reach a Wasserstein-2 distance of 0.22 at 1,000 points (real ones 0.20);
-3 min 47 s of training on 2 cores of an Intel Xeon that other work shared.
+Optimal transport (OT) pairs the Gaussian points of each batch with its moon points.
+
+Results with seed 0, samples made by four Euler steps:
+
+    Wasserstein-2 distance   0.22 at 1,000 points (real points: 0.20)
+    training time            3 min 47 s on 2 cores of an Intel Xeon, shared with other work
 """
 
 from configs import base

@@ -2,12 +2,15 @@
 
 python -m genjax.main --config=configs/super_resolution_digits.py
 
-The network sees the coarse picture beside xt.
+The network sees the 4 x 4 picture, resized, beside xt.
 
-Seed 0, 1,257 training digits, samples for the 360 test digits' own coarse pictures: PSNR 21.2 ± 0.2
-dB to the true ones (bicubic 13.5, nearest neighbours 13.3, the mean digit 11.5), Fréchet distance
-0.18 in the features of net digits-7eebc8e7 (other real digits 0.95), 95 % legible (real ones 97 %).
-6 min 15 s of training on 2 cores of an AMD EPYC that other work shared.
+Results with seed 0, trained on 1,257 digits, sampled for the small pictures of the 360 test digits:
+
+    PSNR               21.2 ± 0.2 dB to the true digits
+                       (bicubic: 13.5, nearest neighbours: 13.3, the mean digit: 11.5)
+    Fréchet distance   0.18 (other real digits: 0.95), in the features of net digits-7eebc8e7
+    legible            95 % show a class with p > 0.9 (real digits: 97 %)
+    training time      6 min 15 s on 2 cores of an AMD EPYC, shared with other work
 """
 
 from configs import base

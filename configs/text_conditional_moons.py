@@ -1,14 +1,16 @@
-"""Two words say which of two moons and which end of it.
+"""Two words say which of two moons a point is on, and at which end.
 
 python -m genjax.main --config=configs/text_conditional_moons.py
 python -m genjax.main --mode=sample --workdir=runs/text_conditional_moons --text="upper left"
 
-A diffusion that attends to the words.
+The model is a diffusion whose network attends to the words.
 
-Seed 0: the nearest of 10,000 training points has the very words that were asked for in 98.4 % of
-1,000 samples (of test points 99.7 %), Wasserstein-2 distance 0.16 (real points 0.20; samples are
-drawn for the test points' own words). 73 s of training on 2 cores of an AMD EPYC that other work
-shared.
+Results with seed 0, for 1,000 samples that are drawn for the words of the test points:
+
+    words agree              98.4 % (test points: 99.7 %): how often the nearest of 10,000 training
+                             points has exactly the words that were asked for
+    Wasserstein-2 distance   0.16 (real points: 0.20)
+    training time            2 min 26 s on 2 cores of an AMD EPYC, shared with other work
 """
 
 from configs import base

@@ -2,9 +2,16 @@
 
 python -m genjax.main --config=configs/vdm_mnist.py
 
-Seed 0, 4,000 training digits: at most 2.10 ± 0.03 bits per dimension by the variational bound, of
-200 test digits, and still falling where training ends (DDPM: 2.38; independent pixels, whose black
-border costs them nothing: 1.74). 21 min of training on 2 cores of an Intel Xeon.
+Results with seed 0, trained on 4,000 digits:
+
+    bits per dimension   at most 2.10 ± 0.03 by the variational bound, of 200 test digits
+                         (DDPM: 2.38; independent pixels: 1.74)
+    training time        21 min on 2 cores of an Intel Xeon
+
+The bound is still falling where training ends. Independent pixels are so good because the black
+border of the digits costs them nothing.
+
+Variants: full (the networks of ddpm_mnist.py:full, on all 60,000 digits).
 """
 
 from configs import base, ddpm_mnist
@@ -16,7 +23,7 @@ def get_config(arg=""):
 
 
 def vdm(config):
-  """The bound instead of the weighted loss, no labels, and a schedule that is learnt."""
+  """Trains by the bound instead of a weighted loss, without labels, with a learned schedule."""
   config.model.name = "vdm"
   config.model.network.conditions = ()
   config.model.network.fourier = (7, 8)
@@ -39,8 +46,15 @@ def vdm(config):
 
 
 def full(config):
-  """The networks of ddpm_mnist.py:full, on all 60,000 digits."""
-  return vdm(ddpm_mnist.get_config("full"))
+  """The networks and steps of ddpm_mnist.py:full, on all 60,000 digits; not run so far."""
+  config = ddpm_mnist.get_config("full")
+  steps = config.steps
+  sample_every = config.sample_every
+  config = vdm(config)
+  config.steps = steps
+  config.sample_every = sample_every
+  config.num = 10_000
+  return config
 
 
 VARIANTS = dict(full=full)

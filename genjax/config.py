@@ -2,7 +2,7 @@
 
     names first     --config.a.b.name=x replaces the spec a.b: the old class's keys are dropped
     then defaults   every field of every class is written in, so that config.json is whole
-    then the rest   --config.a.b.c=v, each parsed by the type of the value it replaces
+    then the rest   --config.a.b.c=v, each parsed by the type of its field
 
 A nested model may be "runs/NAME": the one in that run's config.json. Words of earlier versions are
 understood (renamed.py). What does not fit (an unknown key, a wrong type, a number out of bounds) is
@@ -12,21 +12,16 @@ a UserError that names the key, what was expected and the nearest right spelling
 import dataclasses
 import hashlib
 import json
-import math
 import pathlib
 import runpy
 import sys
 import traceback
-import types
-import typing
 from collections.abc import Mapping, Sequence
-from typing import Annotated, Any, get_args, get_origin
+from typing import Any, get_args, get_origin
 
-import absl.flags
 import ml_collections
-from ml_collections import config_flags
 
-from genjax import core, registry, renamed
+from genjax import catalogue, core, registry, renamed, values
 from genjax.data import tasks
 from genjax.training import averages
 
@@ -37,16 +32,31 @@ Config = dict[str, Any]
 class Experiment:
   """The top level of every configuration; configs/base.py holds the values most of them share.
 
-  model, data: specs. task: spec of what adds fields to the data, see data/tasks.py.
-  optim: {group: optimizer spec}, one for each trained group.
-  ema: {average: fields of Average}; eval_ema: the one that samples and metrics use, "" for none,
-  "@WIDTH", of a finished run, for the one of that width that its "power" averages span.
-  load: {group: "runs/NAME:group" or "runs/NAME:group@raw"} from finished runs, before init.
-  seed, steps, batch: of the run; accumulate: slices that a batch is cut into for its gradient.
+  model: spec of the model.
+  data: spec of the data source.
+  task: spec of what adds fields to the data (data/tasks.py).
+  optim: {group: spec of its optimizer}, for each trained group.
+  ema: {average: fields of training.averages.Average}.
+  eval_ema: the average that samples and metrics use; "" for the raw parameters. For a finished
+    run, "@WIDTH" asks for an average of that width, mixed from its "power" averages.
+  load: {group: "runs/NAME:group" or "runs/NAME:group@raw"}, taken from finished runs at the start.
+  seed: of the initial parameters, the order of the data and all noise.
+  steps: how many steps to train.
+  batch: examples of a step, over all devices and hosts.
+  accumulate: into how many slices a batch is cut for its gradient.
   dtype: of the networks' arithmetic, "float32" or "bfloat16".
-  *_every: cadences in steps, 0 for never; keep: newest checkpoints that stay, milestone_every: and
-  those at its multiples. sample_batch: samples drawn at once, on every occasion; samples: in the
-  pictures. metrics: named in evaluation/metrics.py; num: samples that they look at.
+  log_every: steps between two log lines.
+  sample_every: steps between two pictures; 0 for never.
+  evaluate_every: steps between two evaluations against the valid split; 0 for never.
+  save_every: steps between two checkpoints; 0 for the last one alone.
+  keep: how many of the newest checkpoints stay.
+  milestone_every: checkpoints at multiples of this step stay too; 0 for none.
+  sample_batch: how many samples are drawn at once, on every occasion.
+  samples: how many samples a picture shows.
+  metrics: names of evaluation/metrics.py, measured when training ends.
+  num: how many samples or examples metrics look at.
+
+  Raises UserError for values that contradict each other.
   """
 
   model: core.Model
@@ -84,90 +94,123 @@ class Experiment:
 
 
 def from_file(path: str, overrides: Sequence[str] = ()) -> tuple[Config, Config]:
-  """(complete config, {dotted key: value} overridden) of FILE.py[:ARG] and "a.b=value" strings."""
-  name = path.split(":", 1)[0]
-  if not pathlib.Path(name).is_file():
-    near = sorted(str(p) for p in pathlib.Path("configs").glob("*.py"))
-    raise core.unknown("config file", name, near or ["configs/*.py in the current directory"])
-  beside = str(pathlib.Path(name).absolute().parent.parent)  # configs import each other
-  if beside not in sys.path:
-    sys.path.append(beside)
+  """Reads a configuration: FILE.py[:ARG], or the NAME[:ARG] of one that came with genjax.
+
+  Returns (complete config, {dotted key: value} of what the "a.b=value" strings overrode).
+  """
+  name, _, arg = path.partition(":")
+  file = catalogue.find(name)
+  if file is None:
+    choices = catalogue.names(name) or ["configs/*.py in the current directory"]
+    raise core.unknown("config file", name, choices)
+
+  _let_import(file)
   try:
-    module, arg = runpy.run_path(name), path.partition(":")[2]
+    module = runpy.run_path(str(file))
     if "get_config" not in module:
-      raise core.UserError(f"{name} has no function get_config")
+      raise core.UserError(f"{file} has no function get_config")
     loaded = ml_collections.ConfigDict(module["get_config"](arg)).to_dict()
   except core.UserError:
     raise
   except Exception as e:  # whatever a person's file does wrong
-    lines = [f.lineno for f in traceback.extract_tb(e.__traceback__) if f.filename == name]
-    where = f"{name}, line {lines[-1]}" if lines else name
+    lines = [f.lineno for f in traceback.extract_tb(e.__traceback__) if f.filename == str(file)]
+    where = f"{file}, line {lines[-1]}" if lines else str(file)
     raise core.UserError(f"{where}: {type(e).__name__}: {_one_line(e)}") from None
   return override(loaded, overrides)
 
 
+def _let_import(file: pathlib.Path) -> None:
+  """Lets a configuration import its neighbours, and those that came with genjax."""
+  for folder in (file.absolute().parent.parent, catalogue.ROOT):
+    if str(folder) not in sys.path:
+      sys.path.append(str(folder))
+
+
 def from_run(workdir: pathlib.Path, overrides: Sequence[str] = ()) -> tuple[Config, Config]:
-  """The same, of a run directory's config.json."""
+  """Reads the configuration of a run directory; returns the same pair as `from_file`."""
   file = workdir / "config.json"
   if not file.is_file():
     raise core.UserError(f"{workdir} is no run directory: it has no config.json")
   try:
-    return override(json.loads(file.read_text()), overrides)
+    return override(json.loads(file.read_text(encoding="utf-8")), overrides)
   except json.JSONDecodeError as e:
     raise core.UserError(f"{file} is damaged: {e}") from None
 
 
 def workdir(path: str, overrides: Sequence[str]) -> pathlib.Path:
-  """The default: runs/<config>[-<arg>][-<6 hex digits of the overrides>]."""
+  """Returns the default run directory: runs/<config>[-<arg>][-<digest of the overrides>]."""
   name, _, arg = path.partition(":")
   parts = [pathlib.Path(name).stem, *filter(None, [arg])]
   if overrides:
-    parts.append(hashlib.sha256("\0".join(sorted(overrides)).encode()).hexdigest()[:6])
+    # A slash at the end of a folder is not another folder.
+    said = sorted(text.rstrip("/") for text in overrides)
+    parts.append(hashlib.sha256("\0".join(said).encode()).hexdigest()[:6])
   return pathlib.Path("runs", "-".join(parts))
 
 
 def override(config: Config, overrides: Sequence[str]) -> tuple[Config, Config]:
-  """Names, then defaults, then the rest: see the module docstring."""
+  """Applies "a.b=value" strings in the order that the module docstring gives.
+
+  Returns (complete config, {dotted key: value} of what was overridden).
+  """
   pairs = [text.split("=", 1) if "=" in text else [text, "true"] for text in overrides]
-  pairs = [[renamed.key(key), value] for key, value in pairs]
-  for key, value in pairs:
-    if key.startswith("load.") and key.count(".") == 1:
-      config.setdefault("load", {})[key.removeprefix("load.")] = value
-    if key.startswith("ema."):
-      config.setdefault("ema", {}).setdefault(key.split(".")[1], {})
-    if key.endswith(".name"):
-      _rename(config, key, value)
+  pairs = [(renamed.key(key), value) for key, value in pairs]
+
+  # Names, the outer ones first: they decide which other keys there are.
+  for key, value in sorted(pairs, key=lambda pair: pair[0].count(".")):
+    _open(config, key, value)
+
+  # Words of earlier versions stand for keys of today.
   old = {key: renamed.override(config, key, value) for key, value in pairs}
-  pairs = [pair for pair in pairs if old[pair[0]] is None]
-  config = complete(renamed.whole(config))
+  pairs = [(key, value) for key, value in pairs if old[key] is None]
+  config = renamed.whole(config)
+
+  # Then the defaults, and at last each value by the type of its field.
+  keys = [key for key, _ in pairs]
+  config = _complete_fields(Experiment, config, "", awaited=frozenset(keys))
   flat = core.flatten(config)
-  for key, _ in pairs:
+  for key, text in pairs:
     if key not in flat:
       raise core.unknown("key", key, flat)
-  flags, names = absl.flags.FlagValues(), [f"--config.{key}={value}" for key, value in pairs]
-  config_flags.DEFINE_config_dict(
-    "config", ml_collections.ConfigDict(config), lock_config=False, flag_values=flags,
-    sys_argv=["", *names],
-  )  # fmt: skip
-  try:
-    flags(["", *names])
-    values = flags["config"].override_values
-  except (absl.flags.Error, ValueError, TypeError) as e:
-    raise core.UserError(_one_line(e)) from None
-  for key, value in values.items():
-    _at(config, key.rpartition(".")[0])[key.rpartition(".")[2]] = value
+    parent, _, last = key.rpartition(".")
+    _at(config, parent)[last] = values.parse(text, _hint(config, key), key)
+
   config = complete(config)
   flat = core.flatten(config)
-  changed = [*values, *(new for keys in old.values() for new in keys or ())]
+  changed = [*keys, *(new for now in old.values() for new in now or ())]
   return config, {key: flat[key] for key in changed if key in flat}
 
 
+def _open(config: Config, key: str, value: str) -> None:
+  """Makes the place of a key that names a class, a loaded group or an average."""
+  if key.startswith("load.") and key.count(".") == 1:
+    config.setdefault("load", {})[key.removeprefix("load.")] = value
+  if key.startswith("ema."):
+    config.setdefault("ema", {}).setdefault(key.split(".")[1], {})
+  if key.endswith(".name"):
+    _rename(config, key, value)
+
+
+def _hint(config: Config, key: str) -> Any:
+  """The annotation of the field that a dotted key of a complete configuration means."""
+  hint, value = Experiment, config
+  for part in key.split("."):
+    if get_origin(hint) is dict:
+      hint = get_args(hint)[1]
+    else:
+      table = registry.table_of(hint)
+      cls = registry.lookup(table, value["name"]) if table else hint
+      hint = str if part == "name" and table else registry.hints(cls)[part]
+    value = value[part]
+  return hint
+
+
 def _one_line(error: Exception) -> str:
-  return " ".join(str(error).replace("flag --", "").split())
+  return " ".join(str(error).split())
 
 
 def _rename(config: Config, key: str, name: str) -> None:
-  """Another class in the place of a spec: nothing of the old one stays."""
+  """Puts another class in the place of a spec: nothing of the old one stays."""
   parent = key.rpartition(".")[0]
   holder = _at(config, parent.rpartition(".")[0])
   last = parent.rpartition(".")[2]
@@ -176,6 +219,7 @@ def _rename(config: Config, key: str, name: str) -> None:
 
 
 def _at(config: Config, path: str) -> Config:
+  """Returns the dict at a dotted path. Raises UserError if there is none."""
   for part in filter(None, path.split(".")):
     if not isinstance(config.get(part), dict):
       raise core.unknown("key", path, core.flatten(config))
@@ -184,14 +228,21 @@ def _at(config: Config, path: str) -> Config:
 
 
 def complete(config: Mapping[str, Any]) -> Config:
-  """The configuration with every default written in and every value of its declared type."""
+  """Returns the configuration with all defaults, every value being of its declared type.
+
+  Raises UserError for what does not fit.
+  """
   whole = _complete_fields(Experiment, config, "")
-  Experiment(**whole)  # its own checks
+  # Experiment itself checks what fields say of each other.
+  Experiment(**whole)
   return whole
 
 
 def of_run(where: str) -> Config:
-  """The configuration of the run "runs/NAME". UserError with the command that makes it."""
+  """Returns the configuration of the run "runs/NAME".
+
+  Raises UserError with the command that makes the run, if it is not there.
+  """
   workdir = pathlib.Path(where)
   if not (workdir / "config.json").is_file():
     name, _, arg = workdir.name.partition("-")
@@ -202,7 +253,9 @@ def of_run(where: str) -> Config:
   return from_run(workdir)[0]
 
 
-def _complete_spec(table: str, spec: Any, path: str) -> Config:
+def _complete_spec(
+  table: str, spec: Any, path: str, awaited: frozenset[str] = frozenset()
+) -> Config:
   if isinstance(spec, str) and table == "model":
     spec = of_run(spec)["model"]
   if not isinstance(spec, Mapping):
@@ -216,85 +269,61 @@ def _complete_spec(table: str, spec: Any, path: str) -> Config:
   except core.UserError as e:
     raise core.UserError(f"{path}.name: {e}") from None
   rest = {key: value for key, value in spec.items() if key != "name"}
-  return {"name": spec["name"], **_complete_fields(cls, rest, path)}
+  return {"name": spec["name"], **_complete_fields(cls, rest, path, awaited)}
 
 
-def _complete_fields(cls: type, values: Any, path: str) -> Config:
-  if not isinstance(values, Mapping):
-    raise core.UserError(f"{path}={values!r}, expected a dict")
-  declared = (
-    {f.name: f for f in dataclasses.fields(cls)} if cls is Experiment else registry.fields(cls)
-  )
-  for key in values:
+def _complete_fields(
+  cls: type, given: Any, path: str, awaited: frozenset[str] = frozenset()
+) -> Config:
+  """Returns the fields of a class, with their defaults where they are not given.
+
+  awaited: dotted keys whose values the command line still brings; they may be missing here.
+  """
+  if not isinstance(given, Mapping):
+    raise core.UserError(f"{path}={given!r}, expected a dict")
+  within = lambda key: f"{path}.{key}".lstrip(".")
+  own = dataclasses.fields(cls) if cls is Experiment else registry.fields(cls).values()
+  declared = {field.name: field for field in own}
+  for key in given:
     if key not in declared:
-      raise core.unknown("key", f"{path}.{key}".lstrip("."), [
-        f"{path}.{k}".lstrip(".") for k in declared
-      ])  # fmt: skip
-  hints, whole = registry.hints(cls), {}
+      raise core.unknown("key", within(key), [within(name) for name in declared])
+
+  hints = registry.hints(cls)
+  whole = {}
   for key, field in declared.items():
-    where = f"{path}.{key}".lstrip(".")
-    if key not in values and field.default is dataclasses.MISSING:
-      raise core.UserError(f"{where} is missing from the configuration")
-    value = values[key] if key in values else registry.plain(hints[key], field.default)
-    whole[key] = _complete_value(hints[key], value, where)
+    if key in given:
+      value = given[key]
+    elif field.default is not dataclasses.MISSING:
+      value = registry.plain(hints[key], field.default)
+    elif within(key) in awaited:
+      whole[key] = None
+      continue
+    else:
+      raise core.UserError(
+        f"{within(key)} is missing from the configuration; give it with --config.{within(key)}=..."
+      )
+    whole[key] = _complete_value(hints[key], value, within(key), awaited)
   return whole
 
 
-def _complete_value(hint: Any, value: Any, path: str) -> Any:
-  args = get_args(hint)
+def _complete_value(hint: Any, value: Any, path: str, awaited: frozenset[str] = frozenset()) -> Any:
+  if value is None and path in awaited:
+    return None
   if get_origin(hint) is dict:
     if not isinstance(value, Mapping):
       raise core.UserError(f"{path}={value!r}, expected a dict")
-    return {k: _complete_value(args[1], v, f"{path}.{k}") for k, v in value.items()}
+    inner = get_args(hint)[1]
+    return {k: _complete_value(inner, v, f"{path}.{k}", awaited) for k, v in value.items()}
   if table := registry.table_of(hint):
-    return _complete_spec(table, value, path)
+    return _complete_spec(table, value, path, awaited)
   if dataclasses.is_dataclass(hint):
-    return _complete_fields(hint, value, path)
-  return conform(value, hint, path)
-
-
-def conform(value: Any, hint: Any, path: str) -> Any:
-  """`value` as its declared type. UserError for another type, or a number out of its bounds."""
-  if get_origin(hint) is Annotated:
-    base, bounds = get_args(hint)[:2]
-    return _bounded(conform(value, base, path), bounds, path)
-  if hint is Any:
-    return value
-  if get_origin(hint) is tuple:
-    return _conform_tuple(value, get_args(hint), path)
-  if isinstance(hint, types.UnionType) or get_origin(hint) is typing.Union:
-    raise TypeError(f"{path}: a configuration field has one type, not {hint}")
-  if hint is float and isinstance(value, int) and not isinstance(value, bool):
-    return float(value)
-  if type(value) is not hint or (hint is float and not math.isfinite(value)):
-    raise core.UserError(f"{path}={value!r}, expected {hint.__name__}")
-  return value
-
-
-def _conform_tuple(value, items, path):
-  if isinstance(value, str):
-    value = (value,) if value else ()
-  if isinstance(value, (tuple, list)) and all(isinstance(v, str) for v in value):
-    value = tuple(part for v in value for part in v.split(",") if part)  # "a,b" and "" of a flag
-  if not isinstance(value, (tuple, list)):
-    value = (value,)
-  if items and items[-1] is Ellipsis:
-    items = (items[0],) * len(value)
-  if len(items) != len(value):
-    raise core.UserError(f"{path}={tuple(value)!r}, expected {len(items)} values")
-  return tuple(conform(v, hint, path) for v, hint in zip(value, items))
-
-
-def _bounded(value, bounds, path):
-  low = value > bounds.low if bounds.open else value >= bounds.low
-  if low and value <= bounds.high:
-    return value
-  sign = ">" if bounds.open else ">="
-  most = f" and <= {bounds.high:g}" if bounds.high < float("inf") else ""
-  raise core.UserError(f"{path}={value!r}, expected a number {sign} {bounds.low:g}{most}")
+    return _complete_fields(hint, value, path, awaited)
+  return values.conform(value, hint, path)
 
 
 def difference(old: Mapping[str, Any], new: Mapping[str, Any]) -> dict[str, tuple[Any, Any]]:
-  """{dotted key: (old, new)} of the leaves that differ, as JSON sees them."""
-  a, b = (core.flatten(json.loads(json.dumps(c))) for c in (old, new))
-  return {key: (a.get(key), b.get(key)) for key in sorted({*a, *b}) if a.get(key) != b.get(key)}
+  """Returns {dotted key: (old, new)} of the values that differ, as JSON sees them."""
+  before, after = (core.flatten(json.loads(json.dumps(config))) for config in (old, new))
+  keys = sorted({*before, *after})
+  pairs = {key: (before.get(key), after.get(key)) for key in keys}
+  return {key: pair for key, pair in pairs.items() if pair[0] != pair[1]}

@@ -1,19 +1,22 @@
-"""What every family offers, and all that training, sampling and measuring know of one.
+"""What every family of models offers: all that training, sampling and measuring know of it.
 
 A generative model is named parameter groups plus an ordered list of objectives. A group is trained
-if and only if a due objective names it; otherwise it is frozen. A VAE has one objective for its two
-groups, a GAN two groups with an objective each; consistency distillation has three groups (student,
-target, teacher) and one objective; expectation maximisation has none at all and works in `refresh`.
+if and only if an objective that is due names it; otherwise it is frozen. For example:
 
-    Params     dict group -> pytree of arrays, what optimizers move.
-    Buffers    dict; buffers[g] of a group g holds its flax collections (batch statistics, codebook)
-               and is saved and loaded with it; any other name is free state (chains, replay).
-    Batch      dict of named fields, each [B, *shape] or a `Partial` of such: "x", which is what is
-               made, and whatever the data or the task tells beside it ("label", "image", "text").
+    GAN                          two groups with an objective each
+    consistency distillation     three groups (student, target, teacher), one objective
+    expectation maximisation     no objective at all: it works in `refresh`
 
-A model names the fields that it is told in `conditions`; `given(model, batch)` picks them out, and
-cond below is such a dict. Abilities are optional methods. A family has one or not; nothing asks for
-what is not there:
+    Params     {group: pytree of arrays}, which optimizers move.
+    Buffers    buffers[g] of a group g holds its flax collections (batch statistics, codebook) and
+               is saved and loaded with it. Any other name is free state (chains, replay).
+    Batch      {field: [B, *shape], or a `Partial`}. The field "x" is what the model makes. Others
+               stand beside it: "label", "image", "text", from the data or from a task.
+
+A model may be told some of these fields, which it names in `conditions`. `given(model, batch)`
+picks them out of a batch, and `cond` below is such a dict.
+
+Abilities are optional methods. A family has one or not, and nobody asks for what is not there:
 
     sample(params, buffers, keys, cond) -> [N, *event]    sample i depends on keys[i], cond[i] alone
     trajectory(params, buffers, keys, cond, frames) -> [frames, N, *event]
@@ -43,11 +46,18 @@ LossFn = Callable[..., tuple[jax.Array, tuple[Buffers, Metrics]]]
 
 
 class UserError(Exception):
-  """A person's mistake in one line: what was wrong, what was expected, the nearest spelling."""
+  """A person's mistake, in one line: what was wrong, what was expected, the nearest spelling."""
+
+
+class NotFinite(UserError):
+  """Samples are infinite or not numbers, so that nothing can be measured of them."""
 
 
 def unknown(what: str, name: str, choices: Iterable[str]) -> UserError:
-  """The error for a `name` that is none of `choices`: names the nearest, else lists them all."""
+  """Returns the error for a `name` that is not among `choices`.
+
+  It names the nearest choice, or else lists all of them.
+  """
   choices = sorted(choices)
   near = difflib.get_close_matches(str(name), choices, n=1, cutoff=0.6)
   hint = f"did you mean {near[0]!r}?" if near else f"expected one of: {', '.join(choices)}"
@@ -55,7 +65,10 @@ def unknown(what: str, name: str, choices: Iterable[str]) -> UserError:
 
 
 def flatten(nested: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-  """{"a": {"b": 1}} -> {"a.b": 1}, as keys are written on the command line; {} stays a value."""
+  """Returns {"a.b": 1} for {"a": {"b": 1}}: keys as they are written on the command line.
+
+  An empty dict stays a value.
+  """
   flat = {}
   for key, value in nested.items():
     if isinstance(value, Mapping) and value:
@@ -66,7 +79,10 @@ def flatten(nested: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
 
 
 class Bounds(NamedTuple):
-  """The numbers a configuration field may hold: low <= value <= high (low < value if `open`)."""
+  """The numbers that a configuration field may hold: low <= value <= high.
+
+  open: whether `low` itself is excluded.
+  """
 
   low: float
   high: float = float("inf")
@@ -74,9 +90,9 @@ class Bounds(NamedTuple):
 
 
 class Slot(NamedTuple):
-  """Marks a configuration field that holds a spec, and says in which table its name is found.
+  """Marks a configuration field that holds a spec, and says in which table its name is looked up.
 
-  A new role for what a table has, such as a second network, is a field of the type below.
+  A class that needs a second network declares a second field of type `Network`; no table changes.
   """
 
   table: str
@@ -107,9 +123,12 @@ Data = Annotated[Any, Slot("data")]
 Task = Annotated[Any, Slot("task")]
 Optimizer = Annotated[Any, Slot("optim")]
 
-Size = Annotated[int, Bounds(1)]  # of what must exist: width, batch, steps
-Count = Annotated[int, Bounds(0)]  # of what may be absent: warm-up steps, a cadence (0: never)
-Seed = Annotated[int, Bounds(0, 2**32 - 1)]  # jax.random.key keeps 32 bits
+# Of what must exist: a width, a batch, a number of steps.
+Size = Annotated[int, Bounds(1)]
+# Of what may be absent: warm-up steps, a cadence (0 is never).
+Count = Annotated[int, Bounds(0)]
+# jax.random.key keeps 32 bits of a seed.
+Seed = Annotated[int, Bounds(0, 2**32 - 1)]
 Positive = Annotated[float, Bounds(0, open=True)]
 NonNegative = Annotated[float, Bounds(0)]
 Fraction = Annotated[float, Bounds(0, 1)]
@@ -117,19 +136,19 @@ Fraction = Annotated[float, Bounds(0, 1)]
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Field:
-  """What one array of every example is, as models see it.
+  """Describes one array of every example, as models see it.
 
-  shape: of one example, without the batch: (H, W, C) for images, (D,) for points, (L,) for text.
+  shape: of one example, without the batch: (H, W, C) of pictures, (D,) of points, (L,) of text.
   dtype: "float32", or "int32" for labels, words and other integers.
-  range: (low, high) that real numbers lie in, None if unbounded.
-  levels: number of grey levels (256, 17, 2) or of integers, None for continuous data. An integer
-    field that can be absent has `levels` itself as the value that means "none".
-  kind: "image", "points", "binary", "tokens", "text" or "label"; it selects how a person gives one
-    and how one is drawn.
-  names: what the integers are called, such as the words of a text.
-  about: what a likelihood given this field calls it; the field's own name if "".
-  paired: whether it belongs to the x of its example, or is drawn on its own.
-  fixed: whether what is missing of it is the same in all examples.
+  range: (low, high), in which real numbers lie; None if they are unbounded.
+  levels: the number of grey levels (256, 17, 2) or of different integers; None for continuous
+    data. An integer field that may be absent uses the value `levels` itself for "none".
+  kind: "image", "points", "binary", "tokens", "text" or "label". It decides how a person gives a
+    value of the field, and how one is drawn (kinds/).
+  names: what the integers are called, such as the words of a text or the classes of a folder.
+  about: how the name of a likelihood given this field calls it; "" for the field's own name.
+  paired: whether the field belongs to the x of its example, or is drawn independently of it.
+  fixed: whether the missing part of the field is the same in all examples.
   """
 
   shape: tuple[int, ...]
@@ -144,21 +163,21 @@ class Field:
 
   @property
   def integer(self) -> bool:
-    """Whether its values are integers."""
+    """Whether the values are integers."""
     return self.dtype.startswith("int")
 
   @property
   def level_width(self) -> float:
-    """From one grey level to the next, of data that have them."""
+    """The distance between neighbouring grey levels, for data that have levels."""
     return (self.range[1] - self.range[0]) / (self.levels - 1)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class DataSpec(Field):
-  """What the data tell models, writers and units: the field "x", and those that stand beside it.
+  """Describes the data: the field "x", and the fields that stand beside it.
 
-  classes: number of values of "label", 0 if there is none.
-  others: (name, Field) of the fields beside x and label, see `beside`.
+  classes: the number of values of "label"; 0 if there are no labels.
+  others: pairs (name, Field) of all other fields, see `beside`.
   """
 
   classes: int = 0
@@ -166,25 +185,28 @@ class DataSpec(Field):
 
   @property
   def fields(self) -> dict[str, Field]:
-    """The fields beside x by their names."""
+    """The fields beside x, by their names."""
     label = Field(shape=(), dtype="int32", levels=self.classes, kind="label")
     return {**({"label": label} if self.classes else {}), **dict(self.others)}
 
   def beside(self, **fields: Field) -> "DataSpec":
-    """The same x with more fields beside it; one of the same name is replaced."""
+    """Returns a description of the same x with more fields beside it.
+
+    A field takes the place of one of the same name.
+    """
     others = {**dict(self.others), **fields}
     return dataclasses.replace(self, others=tuple(others.items()))
 
   def suffix(self, conditions: Iterable[str]) -> str:
-    """What the name of a likelihood given these fields ends in: "-given-label"."""
+    """Returns the end of the name of a likelihood given these fields, such as "-given-label"."""
     return "".join(f"-given-{self.fields[name].about or name}" for name in conditions)
 
 
 class Partial(NamedTuple):
-  """A real field of which some, or all, may be missing.
+  """A real field of which a part, or all, may be missing.
 
-  value: [B, *shape], 0 where it is missing.
-  there: [B, *shape[:-1], 1], 1 where it is known, else 0.
+  value: [B, *shape], 0 where the field is missing.
+  there: [B, *shape[:-1], 1], or [B, 1] for a field of shape (); 1 where the field is known, else 0.
   """
 
   value: jax.Array
@@ -192,73 +214,100 @@ class Partial(NamedTuple):
 
 
 def partial(a: Any) -> Partial:
-  """A real field [B, *shape], all of it known unless it says otherwise."""
-  return a if isinstance(a, Partial) else Partial(a, jnp.ones((*a.shape[:-1], 1), jnp.float32))
+  """Returns a real field [B, *shape] as a Partial; an array is known everywhere."""
+  if isinstance(a, Partial):
+    return a
+  return Partial(a, jnp.ones((len(a), *a.shape[1:-1], 1), jnp.float32))
 
 
 def given(model: Any, batch: Batch) -> Batch:
-  """The fields of a batch that the model is told."""
+  """Returns the fields of a batch that the model is told."""
   return {name: batch[name] for name in model.conditions}
 
 
 def null(field: Field, batch: int) -> Any:
-  """What stands for the absence of a field in each of `batch` examples."""
+  """Returns what stands for the absence of a field, in `batch` examples."""
   if field.integer:
     return jnp.full((batch, *field.shape), field.levels, jnp.int32)
   return Partial(jnp.zeros((batch, *field.shape)), jnp.zeros((batch, *field.shape[:-1], 1)))
 
 
 def hidden(cond: Batch, spec: DataSpec, where: jax.Array) -> Batch:
-  """The conditions, null for the examples `where` [B] says so: integers become `levels`, real
-  fields become `Partial`s of which nothing is there."""
+  """Returns the conditions, made null in the examples for which `where` [B] is true.
+
+  Integers become `levels`, and real fields become Partials of which nothing is there.
+  """
   return {name: _hidden(a, spec.fields[name], where) for name, a in cond.items()}
 
 
-def _hidden(a, field, where):
+def _hidden(a: Any, field: Field, where: jax.Array) -> Any:
   if field.integer:
     return jnp.where(expand(where, a), field.levels, a)
   seen = lambda part: jnp.where(expand(where, part), 0.0, part)
   return Partial(*map(seen, partial(a)))
 
 
-class Objective(NamedTuple):
-  """`loss` is descended by the groups it `trains`, on the steps when it is `due`.
+class Every(NamedTuple):
+  """Due on every n-th step, the n-th first: on all steps for n = 1."""
 
-  name: unique, prefixes its metrics; two objectives may train one group.
+  n: int
+
+  def __call__(self, step: int) -> bool:
+    return step % self.n == self.n - 1
+
+  def count(self, steps: int) -> int:
+    """How many of the first `steps` steps are due."""
+    return steps // self.n
+
+
+class Between(NamedTuple):
+  """Due on the steps first <= step < last."""
+
+  first: int
+  last: float
+
+  def __call__(self, step: int) -> bool:
+    return self.first <= step < self.last
+
+  def count(self, steps: int) -> int:
+    """How many of the first `steps` steps are due."""
+    return int(max(0, min(steps, self.last) - self.first))
+
+
+class Objective(NamedTuple):
+  """A loss that is descended by the groups it `trains`, on the steps when it is `due`.
+
+  name: unique among the objectives of a model; it prefixes the metrics of this one.
+  trains: the groups whose parameters follow the gradient; two objectives may train one group.
   loss: (params, buffers, batch, key, step) -> (scalar, (buffers, metrics)).
-  due: host-side function of the step, static under jit: `every(n)` or `between(a, b)`; if it is not
-    said, the objective is due at every step.
+  due: when the objective is descended, decided on the host and static under jit.
   """
 
   name: str
   trains: tuple[str, ...]
   loss: LossFn
-  due: Callable[[int], bool] = lambda step: True
+  due: Every | Between = Every(1)
 
 
-def every(n: int) -> Callable[[int], bool]:
-  """Due on every n-th step, the n-th first."""
-  return lambda step: step % n == n - 1
-
-
-def between(first: int, last: int) -> Callable[[int], bool]:
-  """Due on the steps first <= step < last."""
-  return lambda step: first <= step < last
-
-
-EXACT, LOWER_BOUND, UPPER_BOUND = "exact", "lower bound", "upper bound"
-ESTIMATE, PSEUDO, UNNORMALIZED = "estimate", "pseudo", "unnormalized"
+# How a likelihood is known.
+EXACT = "exact"
+LOWER_BOUND = "lower bound"
+UPPER_BOUND = "upper bound"
+ESTIMATE = "estimate"
+PSEUDO = "pseudo"
+UNNORMALIZED = "unnormalized"
 KINDS = (EXACT, LOWER_BOUND, UPPER_BOUND, ESTIMATE, PSEUDO, UNNORMALIZED)
 
 
 class Likelihood(NamedTuple):
   """A log-likelihood and how far it may be trusted.
 
-  kind: one of KINDS; numbers of different kind or measure never stand in one column.
+  kind: one of KINDS. Numbers of different kind or measure never stand in one column.
   log_prob: (params, buffers, batch, key) -> [B] nats per example.
-  parts: of the same arguments, {name: [B]} whose sum is log_prob, where it has such terms.
-  free: batch -> [B], the share of the dimensions of x that it is a probability of, where the others
-    are given; None if it is of all of x.
+  parts: (params, buffers, batch, key) -> {name: [B]}, terms whose sum is log_prob; None if
+    log_prob has no such terms.
+  free: batch -> [B], the share of the dimensions of x that log_prob is a density of, where the
+    others are given; None if it is a density of all of x.
   """
 
   kind: str
@@ -274,28 +323,45 @@ class GenerativeModel(Protocol):
   pretrained: tuple[str, ...]  # groups that config.load supplies: a random teacher is an error
 
   def init(self, key: jax.Array, batch: Batch, loaded: dict) -> tuple[Params, Buffers]:
-    """Initial params and buffers; `loaded` is {group: (params, buffers)}, taken as it is."""
+    """Returns the initial params and buffers.
+
+    loaded: {group: (params, buffers)} of groups that another run has trained, taken as they are.
+    """
 
   def refresh(
     self, params: Params, buffers: Buffers, batch: Batch, key: jax.Array, step: jax.Array
   ) -> tuple[Params, Buffers, Metrics]:
-    """What moves without a gradient after the objectives: targets, EM, codebooks, chains."""
+    """Moves what has no gradient, after the objectives: targets, EM, codebooks, chains.
+
+    Returns (params, buffers, metrics).
+    """
 
 
 class TrainState(NamedTuple):
-  """All that a run is: what is saved is what is needed to go on, bit for bit."""
+  """The state of a training: exactly what must be saved to go on bit for bit.
 
-  step: jax.Array  # the number of updates made
-  key: jax.Array  # root key; step k uses fold_in(key, k)
+  step: the number of updates made.
+  key: the root key; step k uses fold_in(key, k).
+  params, buffers: see the module docstring.
+  opt_state: {group: optax state}.
+  ema: {average: {group: averaged parameters}}.
+  halted: -1, or the first step whose metrics were not finite.
+  """
+
+  step: jax.Array
+  key: jax.Array
   params: Params
   buffers: Buffers
-  opt_state: dict[str, Any]  # group -> optax state
-  ema: dict[str, Params]  # average -> {group: tree}
-  halted: jax.Array  # -1, or the first step whose metrics were not finite
+  opt_state: dict[str, Any]
+  ema: dict[str, Params]
+  halted: jax.Array
 
 
 def init(module: nn.Module, key: jax.Array, *args, **kwargs) -> tuple[Any, dict[str, Any]]:
-  """(parameters, collections) of a module: the entries of one group in params and in buffers."""
+  """Initializes a module; returns (parameters, other collections).
+
+  These are the entries of one group in params and in buffers.
+  """
   variables = dict(module.init(key, *args, **kwargs))
   return variables.pop("params", {}), variables
 
@@ -310,29 +376,26 @@ def call(
   key: jax.Array | None = None,
   method: str | None = None,
 ) -> tuple[Any, Buffers]:
-  """Applies a group's module -> (output, buffers); with `train`, its collections are updated.
+  """Applies the module of a group; returns (output, buffers).
 
-  `key` feeds dropout. The module, or its `method`, takes `train` as a keyword.
+  args: of the module, or of its `method`, which also takes `train` as a keyword.
+  train: whether the collections of the group, such as batch statistics, are updated.
+  key: feeds dropout; None where there is none.
   """
   own = buffers.get(group, {})
   rngs = {} if key is None else {"dropout": key}
   mutable = list(own) if train else []
-  out, new = module.apply(
-    {"params": params[group], **own},
-    *args,
-    train=train,
-    rngs=rngs,
-    mutable=mutable,
-    method=method,
-  )
+  variables = {"params": params[group], **own}
+  options = {"train": train, "rngs": rngs, "mutable": mutable, "method": method}
+  out, new = module.apply(variables, *args, **options)
   return out, {**buffers, group: {**own, **new}} if new else buffers
 
 
 def draw(keys: jax.Array, sampler: Callable[..., jax.Array], shape: Sequence[int]) -> jax.Array:
-  """One independent draw for each key [N] -> [N, *shape]: nothing couples examples."""
+  """Returns one independent draw for each key [N], as [N, *shape]: nothing couples examples."""
   return jax.vmap(lambda key: sampler(key, tuple(shape)))(keys)
 
 
 def expand(a: jax.Array, like: jax.Array) -> jax.Array:
-  """[B] -> [B, 1, ..., 1], to multiply per-example coefficients into `like` [B, *event]."""
+  """Returns a [B] as [B, 1, ..., 1], so that it multiplies `like` [B, *event] per example."""
   return a.reshape(a.shape + (1,) * (like.ndim - a.ndim))

@@ -2,39 +2,33 @@
 
     python -m genjax.main                                             lists the configurations
     python -m genjax.main --config=configs/ddpm_mnist.py              trains, or goes on training
+    python -m genjax.main --config=ddpm_mnist                         the same, from any directory
     python -m genjax.main --config=FILE.py:ARG --config.steps=100     a variant, with other values
     python -m genjax.main --mode=sample --workdir=runs/ddpm_mnist     looks at a finished run
-    python -m genjax.main --mode=sample --workdir=DIR --label=7       what it is told, by its name:
+    python -m genjax.main --mode=sample --workdir=DIR --label=7       what samples are drawn for:
                                   --image=FILE --mask=FILE --text="two words"
 
-Mistakes give one line and exit code 2, divergence 3, an interrupt 75.
+Mistakes give one line and exit code 2. Divergence gives 3, an interrupt 75, and 1 says that
+something beside the training failed, such as a full disk.
 """
 
-import ast
-import pathlib
 import sys
 
 from absl import flags
 
+from genjax import catalogue
+
 MODES = ("train", "sample", "evaluate", "report", "describe")
 FLAGS = flags.FlagValues()
-flags.DEFINE_string("config", "", "FILE.py[:ARG]; --config.a.b=v overrides a value", FLAGS)
+flags.DEFINE_string("config", "", "FILE.py[:ARG] or NAME[:ARG]; --config.a.b=v sets a value", FLAGS)
 flags.DEFINE_string("workdir", "", "run directory [runs/<config>-<arg>-<overrides>]", FLAGS)
 flags.DEFINE_enum("mode", "train", MODES, "what to do", FLAGS)
 flags.DEFINE_integer("num", 64, "sample: how many", 1, None, FLAGS)
 flags.DEFINE_integer("seed", 0, "sample: of the draws", 0, 2**32 - 1, FLAGS)
 flags.DEFINE_string("out", "", "sample: another folder than <workdir>/generated/...", FLAGS)
 flags.DEFINE_string("cache", "", "of compiled programs [~/.cache/genjax], or 'off'", FLAGS)
-flags.DEFINE_string("distributed", "", "several hosts: auto or ADDRESS,COUNT,INDEX", FLAGS)
+flags.DEFINE_string("distributed", "", "several hosts: auto or ADDRESS:PORT,COUNT,INDEX", FLAGS)
 flags.DEFINE_bool("help", False, "this text", FLAGS)
-
-
-def listing() -> str:
-  """Every configuration with the first line of its docstring; reads them without running them."""
-  files = [path for path in sorted(pathlib.Path("configs").glob("*.py")) if path.stem != "base"]
-  docs = [ast.get_docstring(ast.parse(path.read_text())) or "" for path in files]
-  rows = [f"  {path!s:28} {doc.partition(chr(10))[0]}" for path, doc in zip(files, docs)]
-  return "\n".join(["python -m genjax.main --config=FILE, where FILE is one of", *rows])
 
 
 def split(arguments: list[str]) -> tuple[list[str], list[str], list[tuple[str, str]]]:
@@ -67,7 +61,7 @@ def main(argv: list[str]) -> int:
   if not (FLAGS.config or FLAGS.workdir):
     if said:
       return _fail(f"unknown flag '--{said[0][0]}', or no --workdir whose samples it is for")
-    print(listing())
+    print(catalogue.listing())
     return 0
   # Here, because they import jax: the list and --help answer at once.
   from genjax import core
@@ -80,8 +74,18 @@ def main(argv: list[str]) -> int:
     return _fail(str(e))
   except loop.Diverged as e:
     return _fail(str(e), 3)
+  except loop.HookFailed as e:
+    return _fail(f"{_cause(e)}; the state of step {e.step} is saved, the same command goes on", 1)
   except KeyboardInterrupt:
     return _fail("interrupted; the same command goes on", train.INTERRUPTED)
+
+
+def _cause(error: Exception) -> str:
+  """What went wrong in one line; the traceback of a fault in the program stands in log.txt."""
+  cause = error.__cause__
+  text = " ".join(str(cause).split())
+  known = type(cause).__name__ == "UserError"
+  return text if known else f"{type(cause).__name__}: {text} (log.txt tells where)"
 
 
 def _fail(message: str, code: int = 2) -> int:

@@ -1,16 +1,23 @@
-"""Every table name -> class, and `build`: the only module that knows every class.
+"""From a name in a configuration to an object: the only module that knows every class.
 
-A spec is plain data: dict(name="unet", channels=(32, 64)). The field it stands in says in which
-table its name is looked up (`core.Slot`), its other keys are the fields of that class, and nested
-specs are built in the same way. The tables lie with their packages, in a table.py each. Classes
-declare what only the run knows and the registry passes it in:
+A spec is plain data that describes one object, for example dict(name="unet", channels=(32, 64)).
+The field in which it stands says in which table its name is looked up (`core.Slot`). Its other keys
+are the fields of the class of that name. A spec inside a spec is built in the same way.
+
+Each package lists its classes in its own table.py; TABLES joins them. Some values are known only to
+the run, not to the configuration. A class that needs one declares a field of that name, and the
+registry passes it in:
 
     spec: core.DataSpec      what the data look like
     total_steps: int         how many steps the run trains
-    dtype: str               the compute dtype of networks, "float32" or "bfloat16"
+    dtype: str               the type in which networks compute, "float32" or "bfloat16"
 
-A class may tell what is nested in it something else, by `given(field, fields before it, given)`,
-and says in `view` which of its fields may be changed after training.
+A class may have three static members that the registry asks for:
+
+    given(field, built, given) -> dict    what the object in `field` is told instead of `given`;
+                                          `built` holds the fields before it
+    view: tuple of str                    its fields that may be changed after training
+    trains_with(spec) -> tuple of str     those of `view` that training uses too
 """
 
 import dataclasses
@@ -26,6 +33,7 @@ from genjax.processes import table as processes
 from genjax.samplers import table as samplers
 from genjax.training import optimizers
 
+# {table: {name: class}}
 TABLES = {
   **data.TABLES,
   **families.TABLES,
@@ -37,48 +45,62 @@ TABLES = {
   "schedule": optimizers.SCHEDULES,
 }
 MODELS = families.MODELS
+# Fields whose values come from the run and never from a configuration.
 GIVEN = ("spec", "total_steps", "dtype")
-LINEN = ("parent", "name")  # fields of every flax module that are not its own
+# Fields that flax adds to every module.
+LINEN = ("parent", "name")
 
 
 def lookup(table: str, name: str) -> type:
-  """The class called `name` in a table. UserError with the nearest spelling."""
+  """Returns the class called `name` in a table; raises UserError with the nearest spelling."""
   if name not in TABLES[table]:
     raise core.unknown(table, name, TABLES[table])
   return TABLES[table][name]
 
 
 def fields(cls: type) -> dict[str, dataclasses.Field]:
-  """The configurable fields of a class."""
+  """Returns the fields of a class that a configuration may set, by name."""
   hidden = (*GIVEN, *LINEN)
   return {f.name: f for f in dataclasses.fields(cls) if f.init and f.name not in hidden}
 
 
 def hints(cls: type) -> dict[str, Any]:
-  """The annotations of a class, with their bounds and slots."""
+  """Returns {field: annotation} of a class, with the bounds and slots that annotations carry."""
   return get_type_hints(cls, include_extras=True)
 
 
 def table_of(hint: Any) -> str | None:
-  """The table that a field of this annotation holds a spec of; None if it holds a plain value."""
+  """Returns the table of the specs that a field holds, or None if it holds plain values.
+
+  hint: the annotation of the field.
+  """
   marks = [arg for arg in get_args(hint) if isinstance(arg, core.Slot)]
   return marks[0].table if marks else None
 
 
 def build(table: str, spec: Mapping[str, Any], given: Mapping[str, Any], path: str = "") -> Any:
-  """The object that a spec describes, with everything nested in it.
+  """Returns the object that a spec describes, with everything nested in it.
 
-  given: values for the names in GIVEN; a class gets those it declares.
-  Raises UserError, prefixed with the spec's path, where a class refuses its values.
+  table: where the name of the spec is looked up.
+  given: values for the names in GIVEN; a class gets those that it declares.
+  path: where the spec stands in the configuration, such as "model.network"; by default `table`.
+
+  Raises UserError, which begins with the path, if a class refuses its values.
   """
   path = path or table
   cls = lookup(table, spec["name"])
   nested = getattr(cls, "given", lambda key, own, given: given)
-  place, tables, own = {key: i for i, key in enumerate(fields(cls))}, hints(cls), {}
+
+  # In the order of declaration: cls.given may look at the fields built before.
+  place = {key: i for i, key in enumerate(fields(cls))}
+  tables = hints(cls)
+  own = {}
   for key in sorted(spec.keys() - {"name"}, key=lambda key: place.get(key, -1)):
-    own[key], inner = spec[key], table_of(tables.get(key))
+    own[key] = spec[key]
+    inner = table_of(tables.get(key))
     if inner and isinstance(own[key], Mapping):
       own[key] = build(inner, own[key], nested(key, own, given), f"{path}.{key}")
+
   declared = {f.name for f in dataclasses.fields(cls)}
   own |= {key: value for key, value in given.items() if key in declared}
   try:
@@ -88,21 +110,29 @@ def build(table: str, spec: Mapping[str, Any], given: Mapping[str, Any], path: s
 
 
 def describe(table: str, obj: Any) -> dict[str, Any]:
-  """The spec of an object: the inverse of `build`, used to write a class's defaults out."""
+  """Returns the spec of an object, the inverse of `build`.
+
+  It serves to write the default of a field into a configuration.
+  """
   name = next(name for name, cls in TABLES[table].items() if cls is type(obj))
   tables = hints(type(obj))
   return {"name": name} | {key: plain(tables[key], getattr(obj, key)) for key in fields(type(obj))}
 
 
 def view(table: str, spec: Mapping[str, Any], training: bool, path: str = "") -> list[str]:
-  """The dotted keys of a spec that may be changed after training, nested specs included.
+  """Returns the dotted keys of a spec that may be changed after training, nested specs included.
 
-  A class says which of its fields they are in `view`, and in `trains_with(spec)` which of these a
-  run that goes on `training` must keep.
+  A class names its fields of this kind in `view`.
+
+  training: whether the run will go on training. Then the fields of `trains_with(spec)` are left
+    out, because another value would change what is learned.
+  path: where the spec stands in the configuration; by default `table`.
   """
-  path, cls = path or table, lookup(table, spec["name"])
+  path = path or table
+  cls = lookup(table, spec["name"])
   kept = cls.trains_with(spec) if training and hasattr(cls, "trains_with") else ()
   keys = [f"{path}.{name}" for name in getattr(cls, "view", ()) if name not in kept]
+
   for name, hint in hints(cls).items():
     inner = table_of(hint)
     if inner and isinstance(spec.get(name), Mapping):
@@ -111,7 +141,10 @@ def view(table: str, spec: Mapping[str, Any], training: bool, path: str = "") ->
 
 
 def plain(hint: Any, value: Any) -> Any:
-  """A field's value as plain data: an object of a table becomes its spec."""
+  """Returns the value of a field as plain data: an object of a table becomes its spec.
+
+  hint: the annotation of the field.
+  """
   table = table_of(hint)
   if table and type(value) in TABLES[table].values():
     return describe(table, value)

@@ -1,4 +1,4 @@
-"""One process, one CPU device, and compiled programs kept between tests and workers."""
+"""Settings of all tests: one CPU device, and compiled programs that are kept between test runs."""
 
 import os
 import pathlib
@@ -19,8 +19,11 @@ jax.config.update("jax_disable_most_optimizations", True)
 
 
 class Together(loadscope.LoadScopeScheduling):
-  """Each test to whichever worker is free, but for those that share what is expensive to make: all
-  of one member of the contract, the README's commands and the program's, to one worker each."""
+  """A scheduler that gives each test to whichever worker is free.
+
+  Tests that share something expensive go to one worker together: those of one member of
+  test_contract.py, those of test_readme.py, and those of test_cli.py.
+  """
 
   def _split_scope(self, nodeid: str) -> str:
     file, _, test = nodeid.partition("::")
@@ -36,7 +39,7 @@ def pytest_xdist_make_scheduler(config, log):
 
 @pytest.fixture
 def optimized():
-  """Compiled as for users, for a test of bits or of many steps."""
+  """Compiles as for users, for a test that compares bits or takes many steps."""
   jax.config.update("jax_disable_most_optimizations", False)
   yield
   jax.config.update("jax_disable_most_optimizations", True)

@@ -1,4 +1,4 @@
-"""Fields whose answers are known exactly, for tests of what follows them."""
+"""Vector fields that are known exactly, for tests of solvers, likelihoods and guidance."""
 
 import jax.numpy as jnp
 
@@ -7,7 +7,10 @@ from genjax.samplers import solvers
 
 
 def of(process, denoise):
-  """denoise: (xt, alpha, sigma) -> E[x0 | xt]."""
+  """Returns the vector field of a denoiser.
+
+  denoise: (xt, alpha, sigma) -> E[x0 | xt].
+  """
 
   def at(xt, t, memory):
     alpha, sigma = (core.expand(c, xt) for c in process.coefficients(jnp.asarray(t)))
@@ -18,12 +21,12 @@ def of(process, denoise):
 
 
 def gaussian(process, mean, std):
-  """Of data ~ N(mean, std^2)."""
+  """Returns the exact vector field of data ~ N(mean, std^2)."""
   return of(process, denoiser(mean, std))
 
 
 def denoiser(mean, std):
-  """(xt, alpha, sigma) -> E[x0 | xt] of data ~ N(mean, std^2)."""
+  """Returns the function (xt, alpha, sigma) -> E[x0 | xt] of data ~ N(mean, std^2)."""
 
   def denoise(xt, alpha, sigma):
     return mean + alpha * std**2 / (alpha**2 * std**2 + sigma**2) * (xt - alpha * mean)

@@ -1,4 +1,4 @@
-"""Configurations: what is completed, what is refused, and in which words."""
+"""Configurations: which values are filled in, which are refused, and with which messages."""
 
 import dataclasses
 import json
@@ -114,6 +114,30 @@ def test_overrides_have_the_type_of_what_they_replace():
   assert values["steps"] == 7
 
 
+def test_a_required_field_may_come_from_the_command_line():
+  """Of the outermost class and of nested ones, in any order."""
+  folder = ["data.name=image_folder", "data.dir=~/a b", "data.size=8"]
+  whole, values = config.from_file(f"{ROOT}/configs/vp_sde_digits.py:smoke", folder)
+  assert whole["data"]["dir"] == "~/a b" and values["data.dir"] == "~/a b"
+
+  pair = ["data.first.dir=x", "data.second.dir=y", "data.second.name=image_folder"]
+  pair += ["data.first.name=image_folder", "data.name=domains"]
+  whole, _ = config.from_file(MOONS, pair)
+  assert [whole["data"][part]["dir"] for part in ("first", "second")] == ["x", "y"]
+
+  with pytest.raises(core.UserError, match=r"data\.dir is missing.*--config\.data\.dir="):
+    config.from_file(MOONS, ["data.name=image_folder"])
+
+
+def test_values_are_written_in_any_usual_way():
+  whole, _ = config.from_file(
+    f"{ROOT}/configs/ddpm_mnist.py",
+    ["steps=1e4", "model.network.attention=true,False", "metrics=fd, nearest"],
+  )
+  assert whole["steps"] == 10_000 and whole["model"]["network"]["attention"] == (True, False)
+  assert whole["metrics"] == ("fd", "nearest")
+
+
 def test_another_name_drops_the_old_classs_keys():
   whole, _ = config.from_file(MOONS, ["model.sampler.name=ancestral", "model.sampler.steps=9"])
   assert whole["model"]["sampler"] == dict(
@@ -143,8 +167,8 @@ def test_free_keys():
     (["model.sampler.name=dddim"], r"model\.sampler\.name: unknown sampler 'dddim'; did you mean"),
     (["optim.denoiser.name=adan_"], "unknown optim 'adan_'; did you mean 'adan'"),
     (["model.smapler.name=ddim"], "did you mean 'model.sampler'"),
-    (["steps=1.5"], "steps"),
-    (["steps=many"], "steps"),
+    (["steps=1.5"], "steps='1.5', expected a whole number"),
+    (["steps=many"], "steps='many', expected a whole number"),
     (["steps=0"], "steps=0, expected a number >= 1"),
     (["steps=-3"], "steps=-3, expected a number >= 1"),
     (["model.network.widths=8,0"], "widths=0, expected a number >= 1"),
@@ -155,7 +179,7 @@ def test_free_keys():
     (["model.sampler.eta=1.5"], "eta=1.5, expected a number >= 0 and <= 1"),
     (["dtype=float16"], "unknown dtype 'float16'; did you mean 'bfloat16'"),
     (["eval_ema=emma"], "unknown eval_ema 'emma'; did you mean 'ema'"),
-    (["seed=4294967296"], "seed=4294967296, expected"),
+    (["seed=4294967296"], "seed=4294967296, expected a number >= 0 and <= 4294967295"),
     (["model.sampler.eta=nan"], "eta=nan"),
     (["optim.denoiser.b1=inf"], "b1=inf"),
     (["batch=9", "accumulate=2"], "batch=9 is not a multiple of accumulate=2"),

@@ -1,4 +1,4 @@
-"""What every registered family owes the trainer, the sampler and the metrics: one test over all."""
+"""What training, sampling and metrics require of a family, tested for every configuration."""
 
 import functools
 import itertools
@@ -23,9 +23,10 @@ COSTLY = ("unet", "down", "pyramid", "recurrent", "convolutional")  # networks, 
 
 
 def configurations():
-  """(FILE:VARIANT, its model, its cost) of every configuration and variant, made tiny by `smoke`.
+  """Yields (FILE:VARIANT, name of its model, its cost) of every configuration and variant.
 
-  What costs is to compile: most for convolutions, a U-Net above all, least for points.
+  The cost ranks the time to compile it: convolutions cost most, above all those of a U-Net; points
+  cost least.
   """
   for path in sorted((ROOT / "configs").glob("*.py")):
     if path.stem != "base":
@@ -38,7 +39,7 @@ def configurations():
 
 
 def first_of_each_family(members):
-  """The member that stands for its family: the first of those that cost least."""
+  """Returns {family: the member that stands for it}, the first of those that cost least."""
   chosen = {}
   for name, family, _ in sorted(members, key=lambda member: member[2]):
     chosen.setdefault(family, name)
@@ -63,7 +64,7 @@ def member(request):
 
 
 class Member:
-  """A family's tiny setup, its compiled step, and the states of its first steps."""
+  """A configuration made tiny by `smoke`, its compiled step, and the states of its first steps."""
 
   def __init__(self, name):
     file, _, variant = name.partition(":")
@@ -98,7 +99,7 @@ class Member:
 
 
 def data(state):
-  """A state as arrays that can be compared."""
+  """Returns the state with its key as an array, so that states can be compared."""
   return state._replace(key=jax.random.key_data(state.key))
 
 
@@ -131,7 +132,7 @@ def test_only_due_groups_change(member):
 
 
 def changed(old, new):
-  """The groups whose parameters differ."""
+  """Returns the names of the groups whose parameters differ."""
   pairs = lambda g: zip(jax.tree.leaves(old[g]), jax.tree.leaves(new[g]))
   return {g for g in old if any(not np.array_equal(a, b) for a, b in pairs(g))}
 
@@ -284,13 +285,16 @@ FAR = 60  # a new model that predicts eps from pure noise sends its samples hund
 
 
 def reach(member, state):
-  """Twice as far from 0 as samples lie."""
+  """Returns twice the greatest magnitude among the entries of samples."""
   x = member.sample(state.params, state.buffers, member.keys(0, 500), member.cond(n=500))
   return 2 * float(np.abs(x).max())
 
 
 def total(member, likelihood, state, far):
-  """The probability of everything: a sum over binary states, or a quadrature in the plane."""
+  """Returns the total probability, which must be 1.
+
+  It is a sum over all binary states, or a quadrature over the square [-far, far]^2.
+  """
   spec, size = member.setup.data.spec, int(np.prod(member.setup.data.spec.shape))
   if spec.levels == 2:
     x = (np.arange(2**size)[:, None] >> np.arange(size)) & 1

@@ -1,4 +1,4 @@
-"""Fields, what may be missing of them, and what a model is told."""
+"""Fields, partially missing fields, and the conditions that a model is told."""
 
 import types
 

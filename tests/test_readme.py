@@ -1,4 +1,4 @@
-"""The README's own commands, on the variants of seconds."""
+"""The commands of the README, run with the `smoke` variants, which take seconds."""
 
 import pathlib
 import re
@@ -21,7 +21,7 @@ COMMANDS = [
 
 @pytest.fixture(scope="module")
 def runs(tmp_path_factory):
-  """A folder for the runs, with the pictures that samples are asked for."""
+  """A folder for the runs, with the images that some commands read."""
   folder = tmp_path_factory.mktemp("runs")
   for name in ("a.png", "b.png"):
     Image.fromarray(np.full((3, 3), 99, np.uint8)).save(folder / name)

@@ -1,4 +1,4 @@
-"""Words of earlier configurations go on."""
+"""Names of earlier configurations are still understood."""
 
 import pytest
 

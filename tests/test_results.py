@@ -1,4 +1,4 @@
-"""The numbers that the configurations promise, by running them whole: three minutes."""
+"""The numbers that the configurations promise, by running them completely; takes three minutes."""
 
 import json
 import os

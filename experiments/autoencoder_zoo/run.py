@@ -1,11 +1,12 @@
-"""What do the classical autoencoders reach? Validation errors on Fashion-MNIST beside the book's.
+"""What do the classical autoencoders reach? Their validation losses beside those of the book.
 
     python experiments/autoencoder_zoo/run.py                  # all, three seeds each
     python experiments/autoencoder_zoo/run.py --only stacked   # one
 
-Trains the variants of configs/autoencoder_fashion_mnist.py, and configs/vae_fashion_mnist.py, into
-runs/autoencoder_zoo; writes results.json, the README's table and reconstructions.png. A run that is
-finished is not trained again.
+Trains the variants of configs/autoencoder_fashion_mnist.py, and configs/vae_fashion_mnist.py, on
+Fashion-MNIST into runs/autoencoder_zoo. Writes results.json, the table in README.md and
+reconstructions.png. What is finished is neither trained nor measured again. "The book" is Géron
+2022, chapter 17.
 """
 
 import argparse
@@ -26,8 +27,11 @@ HERE = pathlib.Path(__file__).parent
 ROOT = HERE.parents[1]
 RUNS = ROOT / "runs" / "autoencoder_zoo"
 SEEDS = (0, 1, 2)
-VALID, SHOWN = 5_000, 8
-# name: (configuration, validation loss in Géron 2022, chapter 17; None: not there)
+# Validation images that the loss is measured on.
+VALID = 5_000
+# Images in a row of the figure.
+SHOWN = 8
+# name: (configuration, validation loss in the book; None where the book has no such model)
 ZOO = {
   "stacked": ("autoencoder_fashion_mnist:stacked", 0.0132),
   "tied": ("autoencoder_fashion_mnist:tied", 0.0133),
@@ -48,14 +52,16 @@ HEAD = ["autoencoder", "validation loss", "penalty in it", "book", "mean square 
 
 
 def measure(name: str, seed: int) -> dict:
-  """A trained model on the validation split."""
+  """Trains one autoencoder, measures it on the validation split and returns a row of results."""
   overrides = [f"seed={seed}", "metrics="]
   workdir = trained.trained(ZOO[name][0], RUNS / f"{name}-{seed}", overrides)
   run = runs.Run.open(workdir).against("valid")
+
   facts = json.loads((workdir / "run.json").read_text())
   epochs = run.config["steps"] * run.config["batch"] / len(run.data.splits["train"]["x"])
   values = reconstruction.reconstruction(run)
   penalty, loss = beside(run)
+
   return {
     "name": name,
     "seed": seed,
@@ -70,8 +76,9 @@ def measure(name: str, seed: int) -> dict:
 
 
 def beside(run: runs.Run) -> tuple[float, float]:
-  """(what the loss has beside the mean square error, their sum), in the book's units."""
-  x, config = run.batch("valid", VALID)["x"], run.config["model"]
+  """Returns (the part of the loss beside the mean square error, the loss), in the book's units."""
+  x = run.batch("valid", VALID)["x"]
+  config = run.config["model"]
   if config["name"] == "vae":
     return bound(run, x)
 
@@ -82,16 +89,23 @@ def beside(run: runs.Run) -> tuple[float, float]:
     encode = lambda x: run.model.encode(run.params, run.buffers, x)
     return jnp.mean((again - x) ** 2), run.model.penalty(encode, x, z)
 
-  size = run.config["batch"]  # what is a penalty of means over a batch depends on it
+  # A penalty of means over a batch depends on the batch size, so it is that of training.
+  size = run.config["batch"]
   parts = np.array([one(x[i : i + size]) for i in range(0, len(x) - size + 1, size)])
   error, penalty = parts.mean(0)
   return float(penalty), float(error + penalty)
 
 
 def bound(run: runs.Run, x: np.ndarray) -> tuple[float, float]:
-  """(KL / D, mean square error with z drawn + KL / D): the ELBO's two parts without constants."""
+  """Returns (KL / D, mean square error with a sampled z + KL / D), for the VAE.
+
+  These are the two parts of the ELBO without the constants of the Gaussian head.
+  """
   parts = run.model.parts(run.params, run.buffers, {"x": x}, run.key("zoo"))
-  size, std = x[0].size, run.config["model"]["head"]["std"]
+  size = x[0].size
+  std = run.config["model"]["head"]["std"]
+
+  # log P of a pixel is `constant` - (x - mean)^2 / (2 std^2); level_width makes P of a density.
   constant = -math.log(std) - math.log(2 * math.pi) / 2 + math.log(run.spec.level_width)
   error = -(float(parts["reconstruction"].mean()) / size - constant) * 2 * std**2
   kl = -float(parts["kl"].mean()) / size
@@ -99,7 +113,7 @@ def bound(run: runs.Run, x: np.ndarray) -> tuple[float, float]:
 
 
 def picture(names: list[str]) -> None:
-  """reconstructions.png: the data, then what each of seed 0 makes of them."""
+  """Writes reconstructions.png: a row of data, then one of reconstructions by each model."""
   rows = []
   for name in names:
     workdir = RUNS / f"{name}-0"
@@ -110,10 +124,11 @@ def picture(names: list[str]) -> None:
 
 
 def row(name: str, own: list[dict]) -> list[str]:
-  """The means over the seeds, with their deviations."""
+  """Returns one row of the table: means over the seeds, with their standard deviations."""
   mean = {key: np.mean([r[key] for r in own]) for key in ("mse", "loss", "penalty")}
   spread = lambda key: f"{mean[key]:.4f} ± {np.std([r[key] for r in own], ddof=1):.4f}"
   theirs = ZOO[name][1]
+
   return [
     name,
     spread("loss"),
@@ -128,7 +143,7 @@ def row(name: str, own: list[dict]) -> list[str]:
 
 
 def table(results: list[dict]) -> str:
-  """Markdown, a row a variant."""
+  """Returns the Markdown table, one row for each autoencoder."""
   lines = [HEAD]
   for name in ZOO:
     own = [r for r in results if r["name"] == name]
@@ -137,10 +152,13 @@ def table(results: list[dict]) -> str:
 
 
 def main() -> None:
+  """Measures what is asked for and not in results.json yet; writes results, table and figure."""
   parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
   parser.add_argument("--only", nargs="*", choices=ZOO, default=list(ZOO))
   parser.add_argument("--seeds", nargs="*", type=int, default=list(SEEDS))
-  flags, file = parser.parse_args(), HERE / "results.json"
+  flags = parser.parse_args()
+  file = HERE / "results.json"
+
   have = {(r["name"], r["seed"]): r for r in trained.recorded(file)}
   for seed in flags.seeds:
     for name in flags.only:
@@ -148,6 +166,7 @@ def main() -> None:
         have[name, seed] = measure(name, seed)
         trained.record(file, list(have.values()), RUNS / f"{name}-{seed}")
         print(json.dumps(have[name, seed]), flush=True)
+
   results = list(have.values())
   picture([name for name in ZOO if (RUNS / f"{name}-0" / "report.html").is_file()])
   markdown.insert(HERE / "README.md", table(results))

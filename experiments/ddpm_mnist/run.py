@@ -1,9 +1,9 @@
-"""Trains configs/ddpm_mnist.py with several seeds and gathers what came out.
+"""Trains configs/ddpm_mnist.py with several seeds and gathers the results.
 
     python experiments/ddpm_mnist/run.py --seeds=0,1,2
 
-Each run is an ordinary one, `runs/experiments/ddpm_mnist/seed=N`; finished ones are read, not made
-again. Writes results.json and, from the first seed, samples.png beside this file.
+Each run is an ordinary one in runs/experiments/ddpm_mnist/seed=N; a finished run is read, not made
+again. Writes results.json, and samples.png from the first seed, beside this file.
 """
 
 import argparse
@@ -19,14 +19,16 @@ RUNS = ROOT / "runs" / "experiments" / "ddpm_mnist"
 
 
 def result(seed: int) -> dict:
-  """One run's record, training it first if need be."""
+  """Returns the record of one run, which is trained first if it is not there."""
   workdir = RUNS / f"seed={seed}"
   subprocess.run(
     [sys.executable, "-m", "genjax.main", "--config=configs/ddpm_mnist.py",
      f"--config.seed={seed}", f"--workdir={workdir}"],
     cwd=ROOT, check=True,
   )  # fmt: skip
+
   run, evaluation = (json.loads((workdir / f"{n}.json").read_text()) for n in ("run", "eval"))
+
   return {
     "seed": seed,
     "training_seconds": run["seconds"],
@@ -41,11 +43,14 @@ def result(seed: int) -> dict:
 
 
 def main() -> None:
+  """Makes or reads the runs and writes results.json and samples.png."""
   parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
   parser.add_argument("--seeds", default="0", help="comma-separated")
   seeds = [int(s) for s in parser.parse_args().seeds.split(",")]
   results = [result(seed) for seed in seeds]
   (HERE / "results.json").write_text(json.dumps(results, indent=2) + "\n")
+
+  # The grid of samples that every finished run has.
   grid = RUNS / f"seed={seeds[0]}" / "generated" / "seed0_num64" / "grid.png"
   shutil.copy(grid, HERE / "samples.png")
 

@@ -1,8 +1,9 @@
-"""What the metrics say of real digits that were damaged on purpose; see README.md here.
+"""What do the metrics say of real digits that were damaged on purpose? See README.md here.
 
 python experiments/feature_nets/damage.py
 
-The validation digits stand for the samples of a model. Writes damage.json and prints it as a table.
+The damaged validation digits take the place of a model's samples. Writes damage.json and prints it
+as a Markdown table.
 """
 
 import json
@@ -21,11 +22,18 @@ NAMES = ("fd", "kid", "prdc", "legible", "balance", "nearest")
 
 
 def damaged(split: sources.Split) -> dict[str, np.ndarray]:
-  """What was done -> digits [N, 28, 28, 1] as float grey levels."""
-  x, label, rng = split["x"].astype(float), split["label"], np.random.default_rng(0)
-  n, flat = len(x), x.reshape(len(x), -1)
+  """Returns the digits after each kind of damage: name -> [N, 28, 28, 1], float grey levels."""
+  x = split["x"].astype(float)
+  label = split["label"]
+  rng = np.random.default_rng(0)
+  n = len(x)
+  flat = x.reshape(len(x), -1)
+
+  # Samples of the Gaussian with the same mean and covariance.
   principal = rng.multivariate_normal(flat.mean(0), np.cov(flat, rowvar=False), n)
+  # Each pixel permuted over the digits by itself: right marginals, independent pixels.
   columns = np.stack([rng.permutation(column) for column in flat.T], axis=1)
+
   return {
     "none": x,
     "binarized by chance": (rng.random(x.shape) * 255 < x) * 255.0,
@@ -42,18 +50,23 @@ def damaged(split: sources.Split) -> dict[str, np.ndarray]:
   }
 
 
-def main(_) -> None:
+def main(_: list[str]) -> None:
+  """Measures every kind of damage, writes damage.json and prints the table."""
   data = mnist.Mnist(source="bundled").load()
   rows = {}
   for name, x in damaged(data.splits["valid"]).items():
     x = np.clip(np.rint(x), 0, 255).astype(np.uint8)
+
+    # What the metrics need of a run, with the damaged digits as its samples.
     run = types.SimpleNamespace(
       data=data, spec=data.spec, num=len(x), split="test", samples=lambda n, x=x: {"x": x[:n]}
     )
     rows[name] = {k: v for metric in NAMES for k, v in metrics.METRICS[metric](run).items()}
   rows["(reference)"] = {k: rows["none"][f"{k}/real"] for k in columns_of(rows["none"])}
+
   path = pathlib.Path(__file__).parent / "damage.json"
   path.write_text(json.dumps(rows, indent=2) + "\n")
+
   columns = columns_of(rows["none"])
   print("| damage | " + " | ".join(name.split("/mnist-")[0] for name in columns) + " |")
   print("|---" * (len(columns) + 1) + "|")
@@ -62,7 +75,7 @@ def main(_) -> None:
 
 
 def columns_of(row: dict[str, float]) -> list[str]:
-  """The values among the metrics, without what stands beside them."""
+  """Returns the names of the metrics, without those of references, counts and errors."""
   return [k for k in row if not k.endswith(("/real", "/n", "/se"))]
 
 

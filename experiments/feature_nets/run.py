@@ -2,7 +2,7 @@
 
     python experiments/feature_nets/run.py --net=mnist
 
-writes genjax/evaluation/weights/mnist.npz and its row in results.json here.
+This command writes genjax/evaluation/weights/mnist.npz and the row of this net in results.json.
 """
 
 import dataclasses
@@ -33,13 +33,13 @@ HERE = pathlib.Path(__file__).parent
 class Recipe:
   """How one net is made.
 
-  source: of the data; only its training split is learnt from.
+  source: where the data come from; only the training split is learnt from.
   epochs: passes over the training split.
-  widths: of the convolutions.
+  widths: channels of the convolutions.
   batch: images in a step, beside a quarter as many broken ones.
-  rate: highest learning rate of AdamW, reached after a twentieth of the steps; cosine to zero.
+  rate: highest learning rate of AdamW, reached after a twentieth of the steps; then cosine to zero.
   motion: greatest (shift in pixels, turn in radians, log zoom) of an image.
-  flip: mirror half of the images.
+  flip: whether to mirror half of the images.
   """
 
   source: sources.Source
@@ -64,10 +64,13 @@ NET = flags.DEFINE_enum("net", None, list(RECIPES), "which net to train", requir
 
 
 def train(recipe: Recipe, data: sources.Dataset) -> Any:
-  """Parameters after the recipe's epochs over the training split."""
-  split, spec = data.splits["train"], data.spec
+  """Trains a net on the training split and returns its parameters."""
+  split = data.splits["train"]
+  spec = data.spec
   net = classifier.SmallCNN(classes=spec.classes, widths=recipe.widths)
-  x, label = split["x"].astype(np.float32) / (spec.levels - 1), split["label"]
+  x = split["x"].astype(np.float32) / (spec.levels - 1)
+  label = split["label"]
+
   per_epoch = len(x) // recipe.batch
   steps = recipe.epochs * per_epoch
   schedule = optax.warmup_cosine_decay_schedule(0.0, recipe.rate, steps // 20, steps)
@@ -81,12 +84,14 @@ def train(recipe: Recipe, data: sources.Dataset) -> Any:
     x, target = augment.batch(key, x, label, spec.classes, recipe.flip, recipe.motion)
 
     def loss(params):
+      # A target is a distribution over the classes, uniform for many broken images.
       return optax.softmax_cross_entropy(net.apply({"params": params}, x)[1], target).mean()
 
     value, grads = jax.value_and_grad(loss)(params)
     updates, state = optimizer.update(grads, state, params)
     return optax.apply_updates(params, updates), state, value
 
+  # Every epoch has a new order of the images; those that do not fill a batch are left out.
   for epoch in range(recipe.epochs):
     order = np.random.default_rng(epoch).permutation(len(x))
     for i, rows in enumerate(np.split(order[: per_epoch * recipe.batch], per_epoch)):
@@ -96,19 +101,29 @@ def train(recipe: Recipe, data: sources.Dataset) -> Any:
 
 
 def scaled(arrays: dict[str, np.ndarray], data: sources.Dataset) -> dict[str, np.ndarray]:
-  """A file's arrays with the scale at which training features have a mean variance of one."""
+  """Returns a file's arrays with the scale by which features have a mean variance of one.
+
+  The variance is that over the training split.
+  """
   x, _ = features.unpack("raw", arrays)(data.splits["train"]["x"], data.spec.levels)
   return {**arrays, "scale": np.array(x.var(0).mean() ** 0.5, np.float32)}
 
 
 def measure(net: features.FeatureNet, data: sources.Dataset) -> dict[str, float]:
-  """Accuracy on valid and test, confidence on test, and confidence on broken test images."""
-  report, levels = {}, data.spec.levels
+  """Returns accuracies on valid and test, and shares of legible test and broken test images.
+
+  An image is legible if one class has a probability above 0.9.
+  """
+  report = {}
+  levels = data.spec.levels
+
   for name in ("valid", "test"):
     _, p = net(data.splits[name]["x"], levels)
     report[f"{name}_accuracy"] = float(np.mean(p.argmax(1) == data.splits[name]["label"]))
-  report["test_legible"] = float(np.mean(p.max(1) > 0.9))
-  x, rng = data.splits["test"]["x"], np.random.default_rng(0)
+  report["test_legible"] = float(np.mean(p.max(1) > 0.9))  # p of the last split, test
+
+  x = data.splits["test"]["x"]
+  rng = np.random.default_rng(0)
   other = x[rng.permutation(len(x))]
   bright = rng.random(x.shape) * (levels - 1) < x
   shown = {
@@ -118,20 +133,26 @@ def measure(net: features.FeatureNet, data: sources.Dataset) -> dict[str, float]
     "overlaid": np.maximum(x, other),
     "halves": np.concatenate([x[:, : x.shape[1] // 2], other[:, x.shape[1] // 2 :]], axis=1),
   }
+
   for name, images in shown.items():
     _, p = net(images, levels)
     report[f"{name}_legible"] = float(np.mean(p.max(1) > 0.9))
   return report
 
 
-def main(_) -> None:
+def main(_: list[str]) -> None:
+  """Trains and measures one net and writes its weights and its row of results.json."""
   recipe = RECIPES[NET.value]
   data = recipe.source.load()
+
   start = time.monotonic()
   arrays = scaled(features.pack(train(recipe, data), data.spec.shape, 1.0), data)
   seconds = time.monotonic() - start
+
   path = features.WEIGHTS / features.NETS[NET.value]
   np.savez_compressed(path, **arrays)
+
+  # Measured as it is loaded, with weights rounded to float16.
   net = features.load(NET.value)
   row = {
     "hash": net.hash,
@@ -142,6 +163,7 @@ def main(_) -> None:
     "machine": f"{platform.machine()}, {jax.devices()[0].device_kind}, jax {jax.__version__}",
     **measure(net, data),
   }
+
   results = HERE / "results.json"
   table = json.loads(results.read_text()) if results.exists() else {}
   results.write_text(json.dumps({**table, NET.value: row}, indent=2, sort_keys=True) + "\n")

@@ -1,9 +1,10 @@
-"""Do sixteen bits find pictures of the same kind? Semantic hashing of Fashion-MNIST.
+"""Do sixteen bits find images of the same class? Semantic hashing of Fashion-MNIST.
 
     python experiments/hashing/run.py
 
-Trains configs/autoencoder_fashion_mnist.py:binary into runs/hashing; writes results.json,
-neighbours.png and the table in README.md.
+Trains configs/autoencoder_fashion_mnist.py:binary into runs/hashing. Compares its bits with linear
+codes: for each test image (a query), which training images (the library) are nearest? Writes
+results.json, neighbours.png and the table in README.md.
 """
 
 import pathlib
@@ -19,21 +20,29 @@ from genjax.runs import open as runs
 
 HERE = pathlib.Path(__file__).parent
 RUN = HERE.parents[1] / "runs" / "hashing"
-QUERIES, LIBRARY, SHOWN = 1_000, 20_000, 9
+QUERIES = 1_000
+LIBRARY = 20_000
+# Rows of the figure, and images in a row: a query and its SHOWN - 1 nearest.
+SHOWN = 9
+# The k of precision at k.
 KS = (1, 10, 100)
 
 
 def distances(run: runs.Run) -> dict[str, np.ndarray]:
-  """name -> [QUERIES, LIBRARY] of test pictures from training pictures."""
-  library, queries = run.batch("train", LIBRARY)["x"], run.batch("test", QUERIES)["x"]
+  """Returns distances of queries from the library by each code: name -> [QUERIES, LIBRARY]."""
+  library = run.batch("train", LIBRARY)["x"]
+  queries = run.batch("test", QUERIES)["x"]
   encode = jax.jit(lambda x: run.model.encode(run.params, run.buffers, x))
   flat = lambda x: x.reshape(len(x), -1)
   bits = encode(queries).shape[1]
+
+  # Linear codes of as many entries: principal components, and random directions.
   pca = decomposition.PCA(bits, random_state=0).fit(flat(library))
   linear = [pca.transform(flat(x)) for x in (queries, library)]
   rng = np.random.default_rng(0)
   plane = rng.standard_normal((flat(library).shape[1], bits))
   mean = flat(library).mean(0)
+
   return {
     f"autoencoder, {bits} bits": probes.hamming(
       *(np.asarray(encode(x)) for x in (queries, library))
@@ -48,24 +57,30 @@ def distances(run: runs.Run) -> dict[str, np.ndarray]:
 
 
 def square(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-  """[N, D], [M, D] -> squared distances [N, M]."""
+  """Returns squared Euclidean distances [N, M] of a [N, D] from b [M, D]."""
   return (a**2).sum(1)[:, None] + (b**2).sum(1) - 2 * a @ b.T
 
 
 def main() -> None:
+  """Measures all codes and writes results.json, the figure and the table."""
   workdir = trained.trained("autoencoder_fashion_mnist:binary", RUN, ["metrics="])
   run = runs.Run.open(workdir)
   label = [run.data.splits[s]["label"][:n] for s, n in (("test", QUERIES), ("train", LIBRARY))]
-  same, found = label[0][:, None] == label[1], distances(run)
+  same = label[0][:, None] == label[1]  # [QUERIES, LIBRARY]
+  found = distances(run)
   results = {
     name: {f"precision@{k}": probes.precision(d, same, k) for k in KS} for name, d in found.items()
   }
   results["chance"] = {f"precision@{k}": float(same.mean()) for k in KS}
   trained.record(HERE / "results.json", results, workdir)
+
+  # The first code of `found` is that of the autoencoder.
   nearest = np.argsort(next(iter(found.values()))[:SHOWN], axis=1, kind="stable")[:, : SHOWN - 1]
-  x, library = run.data.splits["test"]["x"], run.data.splits["train"]["x"]
+  x = run.data.splits["test"]["x"]
+  library = run.data.splits["train"]["x"]
   rows = [np.concatenate([x[i : i + 1], library[nearest[i]]]) for i in range(SHOWN)]
   pictures.save_png(HERE / "neighbours.png", pictures.grid(np.concatenate(rows), SHOWN))
+
   lines = [["code", *(f"precision at {k}" for k in KS)]]
   lines += [[name, *(f"{v:.1%}" for v in r.values())] for name, r in results.items()]
   table = markdown.table(lines)

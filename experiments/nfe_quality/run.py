@@ -3,8 +3,8 @@
     python experiments/nfe_quality/run.py                       # trains configs/ddpm_mnist.py
     python experiments/nfe_quality/run.py --workdir=runs/NAME    # another run, of images
 
-Writes results.json, quality.png and the table in README.md. What results.json holds already is not
-measured again.
+"Evaluations" are those of the network. Writes results.json, quality.png and the table in README.md.
+What is in results.json already is not measured again.
 """
 
 import argparse
@@ -23,7 +23,7 @@ from matplotlib import pyplot
 HERE = pathlib.Path(__file__).parent
 ROOT = HERE.parents[1]
 EVALUATIONS = (5, 10, 20)
-# label: (sampler, evaluations that a step takes, and that come on top)
+# label: (sampler, evaluations of one step, evaluations beyond those of the steps)
 SOLVERS = {
   "ddim": ({"name": "ddim", "eta": 0.0}, 1, 0),
   "euler": ({"name": "euler"}, 1, 0),
@@ -42,18 +42,21 @@ SOLVERS = {
   "euler_maruyama": ({"name": "euler_maruyama"}, 1, 0),
   "predictor_corrector": ({"name": "predictor_corrector"}, 2, -1),
 }
-EVERYWHERE = ("ddim", "heun", "dpm++ 2", "unipc 2")  # on every grid, the others on "uniform"
+# These are measured on every grid, all others on "uniform" only.
+EVERYWHERE = ("ddim", "heun", "dpm++ 2", "unipc 2")
 GRIDS = ("uniform", "quadratic", "log_snr", "karras")
+# The earlier default sampler: (solver, grid, evaluations).
 BASELINE = ("ddim, eta 1", "uniform", 50)
 
 
 def rows() -> list[tuple[str, str, int, dict]]:
-  """(solver, grid, evaluations, sampler) of all that is measured."""
+  """Returns all that is measured: (solver, grid, evaluations, overrides of the sampler)."""
   todo = []
   for label, (sampler, each, more) in SOLVERS.items():
     for grid in GRIDS if label in EVERYWHERE else GRIDS[:1]:
       budgets = EVALUATIONS + (BASELINE[2:] if (label, grid) == BASELINE[:2] else ())
       for budget in budgets:
+        # As many steps as the budget of evaluations allows; some solvers do not use all of it.
         steps = (budget - more) // each
         if steps > 0:
           spec = {**sampler, "steps": steps, "grid.name": grid}
@@ -62,15 +65,21 @@ def rows() -> list[tuple[str, str, int, dict]]:
 
 
 def measure(workdir: pathlib.Path, sampler: dict) -> dict:
-  """Fréchet distance and share of legible samples, against the test split."""
+  """Samples with one sampler: Fréchet distance to the test split, and share of legible samples.
+
+  "real" is the Fréchet distance of training images in the place of the samples.
+  """
   from genjax import config as config_lib
   from genjax.evaluation import metrics
 
   overrides = [f"model.sampler.{key}={value}" for key, value in sampler.items()]
   run = runs.Run.open(workdir, config_lib.from_run(workdir, overrides)[0])
   values = metrics.METRICS["fd"](run) | metrics.METRICS["legible"](run)
+
+  # "fd/NET" -> "fd"; names with more parts are references and counts.
   short = {name.partition("/")[0]: v for name, v in values.items() if name.count("/") == 1}
   real = next(v for name, v in values.items() if name.startswith("fd/") and name.endswith("/real"))
+
   return {
     "fd": round(short["fd"], 3),
     "legible": round(short["legible"], 3),
@@ -79,7 +88,7 @@ def measure(workdir: pathlib.Path, sampler: dict) -> dict:
 
 
 def draw(results: list[dict]) -> None:
-  """quality.png: on the left every solver on its even grid, on the right four on every grid."""
+  """Writes quality.png: all solvers on the even grid (left), four solvers on every grid (right)."""
   figure, axes = pyplot.subplots(1, 2, figsize=(12, 4.8), sharey=True)
   for axis, title in zip(axes, ("every solver, grid uniform", "every grid")):
     left = axis is axes[0]
@@ -92,21 +101,25 @@ def draw(results: list[dict]) -> None:
         color=pyplot.get_cmap("tab20")(list(SOLVERS).index(label)),
         label=label if left else f"{label}, {grid}",
       )  # fmt: skip
+
     axis.axhline(results[0]["real"], color="gray", linewidth=0.8)
     axis.set(title=title, xlabel="evaluations of the network", xscale="log", yscale="log")
-    axis.set_ylim(0.7, 12)  # what lies above draws no digits
+    axis.set_ylim(0.7, 12)  # samples above this distance are no digits
     axis.set_xticks([5, 10, 20, 50], ["5", "10", "20", "50"])
     axis.minorticks_off()
     axis.set_yticks([1, 2, 5, 10], ["1", "2", "5", "10"])
     axis.legend(fontsize=7, ncol=2)
+
   axes[0].set_ylabel("Fréchet distance (gray: real digits)")
   figure.tight_layout()
   figure.savefig(HERE / "quality.png", dpi=100)
 
 
 def table(results: list[dict]) -> str:
-  """Markdown; a cell is the distance, and the share of legible samples."""
+  """Returns the Markdown table; a cell is the distance and the share of legible samples."""
   budgets = (*EVALUATIONS, BASELINE[2])
+
+  # A solver that does not use its whole budget stands in the column of the budget.
   column = lambda r: next(b for b in budgets if b >= r["evaluations"])
   lines = [["solver", "grid", *map(str, budgets)]]
   for label, grid in dict.fromkeys((r["solver"], r["grid"]) for r in results):
@@ -117,13 +130,16 @@ def table(results: list[dict]) -> str:
 
 
 def main() -> None:
+  """Measures what is not in results.json yet and writes results, figure and table."""
   parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
   parser.add_argument("--workdir", type=pathlib.Path, default=ROOT / "runs" / "ddpm_mnist")
   workdir = parser.parse_args().workdir
   trained.trained("ddpm_mnist", workdir)
+
   file = HERE / "results.json"
   known = json.loads(file.read_text()) if file.is_file() else []
-  have, results = {(r["solver"], r["grid"], r["evaluations"]): r for r in known}, []
+  have = {(r["solver"], r["grid"], r["evaluations"]): r for r in known}
+  results = []
   for label, grid, evaluations, sampler in rows():
     key = label, grid, evaluations
     if key not in have:
@@ -132,6 +148,7 @@ def main() -> None:
       file.write_text(json.dumps(list(have.values()), indent=1) + "\n")
     results.append(have[key])
     print(json.dumps(have[key]), flush=True)
+
   draw(results)
   markdown.insert(HERE / "README.md", table(results))
 

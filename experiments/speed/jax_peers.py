@@ -1,26 +1,31 @@
-"""The U-Nets of JAX peers as workers of run.py, in environments of their own; see ours.py.
-
-    flaxdiff      its Unet, whose default block attends to a text, here one token of zeros
-    hackable      hackable_diffusion's Unet; a clone of its repository on PYTHONPATH
-
-Both with the widths, blocks, levels of attention, heads and groups of unet.py; what still differs
-is in README.md. The training step is the one of unet.py: linear noise, mse of eps, Adam.
+"""The U-Nets of JAX peers as workers of run.py, in Python environments of their own.
 
 usage: jax_peers.py NAME BATCH
+
+    flaxdiff      its Unet, whose default block attends to a text, here one token of zeros
+    hackable      hackable_diffusion's Unet; a clone of its repository is on PYTHONPATH
+
+Both have the widths, blocks, levels of attention, heads and groups of unet.py; README.md says what
+still differs. The training step is that of unet.py: linear noise, mean square error of eps, Adam.
+The work is that of ours.py without sampling. The first line of output is the number of parameters.
 """
 
 import sys
+from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
 import optax
 import worker
 
+# Time steps of the diffusion process.
 STEPS = 1000
+# Channels of the levels of the U-Net.
 WIDTHS = (32, 64, 128)
 
 
-def flaxdiff(batch):
+def flaxdiff(batch: int) -> tuple[Callable, Callable]:
+  """Returns (init, apply) of flaxdiff's U-Net: (key, x) -> params, (params, x, t) -> eps."""
   from flaxdiff.models.simple_unet import Unet
 
   net = Unet(
@@ -34,12 +39,15 @@ def flaxdiff(batch):
     norm_groups=8,
     dtype=jnp.float32,
   )
+
+  # [batch, tokens, width]
   text = jnp.zeros((batch, 1, 1))
   init = lambda key, x: net.init(key, x, jnp.zeros(batch), text)["params"]
   return init, lambda params, x, t: net.apply({"params": params}, x, t / STEPS, text)
 
 
-def hackable(batch):
+def hackable(batch: int) -> tuple[Callable, Callable]:
+  """Returns (init, apply) of hackable_diffusion's U-Net, with arguments as those of `flaxdiff`."""
   from hackable_diffusion.lib import architecture as arch
   from hackable_diffusion.lib.diffusion_network import DiffusionNetwork
 
@@ -83,42 +91,58 @@ def hackable(batch):
 
 
 class Work:
-  """What can be asked for; everything is compiled at the first call."""
+  """The methods that a line of input can name; each is compiled at its first call.
 
-  def __init__(self, network, batch):
+  network: `flaxdiff` or `hackable`.
+  """
+
+  def __init__(self, network: Callable, batch: int):
     keys = jax.random.split(jax.random.key(0), 3)
-    self.x, self.t = jax.random.normal(keys[0], (batch, 32, 32, 1)), jnp.zeros(batch, jnp.int32)
+    self.x = jax.random.normal(keys[0], (batch, 32, 32, 1))
+    self.t = jnp.zeros(batch, jnp.int32)
     init, apply = network(batch)
-    params, optimizer = init(keys[1], self.x), optax.adam(1e-4)
+    params = init(keys[1], self.x)
+    optimizer = optax.adam(1e-4)
+
+    # alpha^2 at each time step.
     alphas = jnp.cumprod(1 - jnp.linspace(1e-4, 0.02, STEPS))
 
     def step(state, x):
       params, moments, key = state
       key, key_t, key_eps = jax.random.split(key, 3)
+
       t = jax.random.randint(key_t, (batch,), 0, STEPS)
-      eps, alpha = jax.random.normal(key_eps, x.shape), alphas[t][:, None, None, None]
+      eps = jax.random.normal(key_eps, x.shape)
+      alpha = alphas[t][:, None, None, None]  # [B, 1, 1, 1]
       xt = jnp.sqrt(alpha) * x + jnp.sqrt(1 - alpha) * eps
+
       loss = lambda params: jnp.mean((apply(params, xt, t) - eps) ** 2)
       value, grads = jax.value_and_grad(loss)(params)
       updates, moments = optimizer.update(grads, moments, params)
       return (optax.apply_updates(params, updates), moments, key), value
 
-    self.params = jax.tree.map(jnp.copy, params)  # the state's are donated
+    # A copy, because a training step donates the arrays of the state.
+    self.params = jax.tree.map(jnp.copy, params)
     self.state = params, optimizer.init(params), keys[2]
-    self.step_fn, self.net = jax.jit(step, donate_argnums=0), jax.jit(apply)
+    self.step_fn = jax.jit(step, donate_argnums=0)
+    self.net = jax.jit(apply)
 
-  def step(self):
+  def step(self) -> jax.Array:
+    """Makes one training step and returns the loss."""
     self.state, value = self.step_fn(self.state, self.x)
     return value
 
-  def forward(self):
+  def forward(self) -> jax.Array:
+    """Applies the network to one batch."""
     return self.net(self.params, self.x, self.t)
 
-  def parameters(self):
+  def parameters(self) -> int:
+    """Returns the number of parameters."""
     return sum(a.size for a in jax.tree.leaves(self.params))
 
 
 def main() -> None:
+  """Prints the number of parameters, then serves run.py until its input ends."""
   work = Work({"flaxdiff": flaxdiff, "hackable": hackable}[sys.argv[1]], int(sys.argv[2]))
   print(work.parameters(), flush=True)
   worker.serve(work, jax.block_until_ready)

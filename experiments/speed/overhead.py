@@ -1,11 +1,13 @@
-"""What the loop costs beside the step, as a worker of run.py: one JSON line.
+"""What does the training loop cost beside the step? A program of run.py; prints one JSON line.
 
     overhead.py loop CONFIG STEPS [overrides]     loop.fit against the bare compiled step
-    overhead.py stalls CONFIG [overrides]         the waits of a whole run for saves, logs, pictures
+    overhead.py stalls CONFIG [overrides]         waits of a whole run for saves, logs, pictures
 
-loop: milliseconds a step of both, medians of REPEATS turns of STEPS steps each, and the share of
-the loop's time that it waits for data. stalls: milliseconds of each kind of call, on the thread
-that trains, and all of them as a share of the seconds of training.
+loop: milliseconds a step, in the loop and bare, medians of REPEATS turns of STEPS steps each; and
+the share of the loop's time for which it waits for data.
+
+stalls: milliseconds of each kind of call, on the thread that trains; and all such calls as a share
+of the seconds of training.
 """
 
 import collections
@@ -18,6 +20,8 @@ import sys
 import tempfile
 import threading
 import time
+from collections.abc import Callable, Iterator
+from typing import Any
 
 import jax
 
@@ -29,15 +33,21 @@ from genjax.training import checkpoints, loop, runtime, sharding, writers
 REPEATS = 5
 
 
-def overhead(path: str, steps: str, *overrides) -> dict:
+def overhead(path: str, steps: str, *overrides: str) -> dict:
+  """Times the loop against the bare step: {"bare_ms", "loop_ms", "overhead", "data_wait"}."""
   config, _ = config_lib.from_file(path, list(overrides))
-  setup, over, n = build.assemble(config), sharding.mesh(), int(steps)
+  setup = build.assemble(config)
+  over = sharding.mesh()
+  n = int(steps)
+
   program = setup.program(over)
   state = loop.copy(setup.initial(over, {}))
   batch = sharding.place(setup.pipeline.at(0), over)
   waits = record(loop, "ahead", waiting)
+
+  # A run looks for this number once. A turn is much shorter than a run, so here it is fixed.
   most = program.most(state, batch)
-  program.most = lambda *_: most  # found once a run, which is longer than these
+  program.most = lambda *_: most
 
   def bare(state):
     for _ in range(n):
@@ -45,9 +55,11 @@ def overhead(path: str, steps: str, *overrides) -> dict:
     return state
 
   def fit(state):
-    log, stop = (config["log_every"], lambda *_: None), int(state.step) + n
+    log = (config["log_every"], lambda *_: None)
+    stop = int(state.step) + n
     return loop.fit(program, state, setup.batches, stop, log, (), loop.Interrupt())
 
+  # The first turn compiles and is not counted.
   times = {bare: [], fit: []}
   for turn in range(REPEATS + 1):
     for work in times:
@@ -56,6 +68,7 @@ def overhead(path: str, steps: str, *overrides) -> dict:
       state = jax.block_until_ready(work(state))
       if turn:
         times[work].append(time.perf_counter() - begin)
+
   a, b = (statistics.median(t) for t in times.values())
   return {
     "bare_ms": round(1e3 * a / n, 3),
@@ -65,8 +78,8 @@ def overhead(path: str, steps: str, *overrides) -> dict:
   }
 
 
-def waiting(items, waits):
-  """The same items; notes the seconds that each lets wait."""
+def waiting(items: Iterator, waits: list[float]) -> Iterator:
+  """Yields the same items, and notes in `waits` how many seconds each took to come."""
   while True:
     begin = time.perf_counter()
     item = next(items, None)
@@ -76,35 +89,46 @@ def waiting(items, waits):
     yield item
 
 
-def record(owner, name: str, how) -> list:
-  """Puts how(result, seconds) in the place of what owner.name returns."""
-  seconds, function = [], getattr(owner, name)
+def record(owner: Any, name: str, how: Callable) -> list:
+  """Replaces the function owner.name: it now returns how(result, seconds).
+
+  Returns the list `seconds`, to which `how` may add.
+  """
+  seconds = []
+  function = getattr(owner, name)
   setattr(owner, name, lambda *args, **kwargs: how(function(*args, **kwargs), seconds))
   return seconds
 
 
-def stalls(path: str, *overrides) -> dict:
+def stalls(path: str, *overrides: str) -> dict:
+  """Runs a whole training and times its calls: {"KIND_ms", ..., "seconds", "stalled"}."""
   config, values = config_lib.from_file(path, list(overrides))
   calls = {
     "log": (writers.Metrics, "write"),
     "save": (checkpoints.Checkpoints, "save"),
     "picture": (concurrent.futures.ThreadPoolExecutor, "submit"),
   }
+
   seconds = collections.defaultdict(list)
   for kind, (owner, name) in calls.items():
     setattr(owner, name, timed(getattr(owner, name), seconds[kind]))
+
   workdir = pathlib.Path(tempfile.mkdtemp())
-  train._finish = lambda *args: None  # the end is no training
+  train._finish = lambda *args: None  # metrics and report at the end are no part of training
   train.train(config, workdir, values, "overhead.py")
   total = json.loads((workdir / "run.json").read_text())["seconds"]
   shutil.rmtree(workdir)
+
   share = sum(map(sum, seconds.values())) / total
   medians = {f"{kind}_ms": round(1e3 * statistics.median(t), 2) for kind, t in seconds.items()}
   return {**medians, "seconds": total, "stalled": round(share, 5)}
 
 
-def timed(function, seconds):
-  """Notes how long each call takes, on the main thread: orbax has threads of its own."""
+def timed(function: Callable, seconds: list[float]) -> Callable:
+  """Returns the same function, which now notes in `seconds` how long each call takes.
+
+  Only calls on the main thread count, since orbax has threads of its own.
+  """
 
   def wrapped(*args, **kwargs):
     if threading.current_thread() is not threading.main_thread():
@@ -119,6 +143,7 @@ def timed(function, seconds):
 
 
 def main() -> None:
+  """Does what the first argument names and prints the result."""
   runtime.keep_memory()
   what, *args = sys.argv[1:]
   print(json.dumps({"loop": overhead, "stalls": stalls}[what](*args)))

@@ -1,14 +1,16 @@
-"""results.json as the tables of README.md and as scaling.png; run.py calls it.
+"""Writes results.json as the tables of README.md and as scaling.png; run.py calls it at its end.
 
     python experiments/speed/report.py
 
-The slope in the figure is that of log y over log x between the last two values: 1 is proportional,
+A slope in the figure is that of log y over log x between the last two values: 1 means proportional,
 0 constant.
 """
 
 import json
 import math
 import pathlib
+from collections.abc import Iterator, Sequence
+from typing import Any
 
 import matplotlib
 
@@ -18,11 +20,13 @@ matplotlib.use("Agg")
 from matplotlib import pyplot
 
 HERE = pathlib.Path(__file__).parent
+# How the tables call the work of a contestant.
 WORK = {
   "step": "training step, batch 64",
   "forward": "forward pass, batch 64",
   "sample": "64 samples, DDIM, 50 steps",
 }
+# How the figure labels what grows.
 SCALES = {
   "batch": "training step, batch",
   "width": "training step, channels of the first level",
@@ -32,9 +36,12 @@ SCALES = {
 
 
 def unet(rows: dict) -> list[str]:
+  """Returns the table of one network in genjax and in PyTorch."""
   lines = ["| work | genjax | PyTorch | ratio | genjax in bfloat16 |", "|---|---|---|---|---|"]
   for name, label in WORK.items():
     row = rows[name]
+
+    # The faster of PyTorch's two memory layouts counts.
     theirs = {k: v for k, v in row.items() if k not in ("genjax", "ratio")}
     best = min(theirs, key=theirs.get)
     half = rows["bfloat16"].get(name)
@@ -42,6 +49,7 @@ def unet(rows: dict) -> list[str]:
       f"| {label} | {row['genjax']:.3g} s | {theirs[best]:.3g} s ({best}) | {row['ratio']:.2f} "
       f"| {f'{half:.3g} s' if half else ''} |"
     )
+
   peak = rows["peak_mb"]
   ratio = peak["genjax"] / peak["torch"]
   line = f"| most memory at once | {peak['genjax']:,} MB | {peak['torch']:,} MB | {ratio:.2f} | |"
@@ -49,6 +57,7 @@ def unet(rows: dict) -> list[str]:
 
 
 def peers(rows: dict) -> list[str]:
+  """Returns the table of the JAX peers."""
   lines = ["| peer | parameters | work | genjax | peer | ratio |", "|---|---|---|---|---|---|"]
   for peer, row in without_machine(rows):
     for name in ("step", "forward"):
@@ -61,6 +70,7 @@ def peers(rows: dict) -> list[str]:
 
 
 def loop(rows: dict) -> list[str]:
+  """Returns two tables: the loop against the bare step, and the stalls of whole runs."""
   lines = [
     "| steps | bare step | in the loop | overhead | wait for data |",
     "|---|---|---|---|---|",
@@ -71,6 +81,7 @@ def loop(rows: dict) -> list[str]:
         f"| {kind[6:]} | {row['bare_ms']:.3g} ms | {row['loop_ms']:.3g} ms "
         f"| {row['overhead']:.1%} | {row['data_wait']:.1%} |"
       )
+
   lines += ["", "| run | a save | a line of the log | a picture | all, of the time of training |"]
   lines += ["|---|---|---|---|---|"]
   for kind, row in without_machine(rows):
@@ -81,6 +92,7 @@ def loop(rows: dict) -> list[str]:
 
 
 def quality(rows: dict) -> list[str]:
+  """Returns the table of quality against solver and number of steps."""
   lines = ["| solver | steps | 64 samples | Fréchet distance | legible |", "|---|---|---|---|---|"]
   for row in rows["rows"]:
     lines.append(
@@ -91,6 +103,7 @@ def quality(rows: dict) -> list[str]:
 
 
 def start(rows: dict) -> list[str]:
+  """Returns the table of seconds from the command to the first step."""
   return [
     "| from the command to the first step of `ddpm_mnist.py:smoke` | |",
     "|---|---|",
@@ -100,18 +113,22 @@ def start(rows: dict) -> list[str]:
   ]
 
 
-def without_machine(rows: dict):
+def without_machine(rows: dict) -> Iterator[tuple[str, Any]]:
+  """Iterates over the measurements of a section, without its description of the machine."""
   return ((k, v) for k, v in rows.items() if k != "machine")
 
 
+# Section of results.json: its table. A table has the same name in README.md.
 TABLES = {f.__name__: f for f in (unet, peers, loop, quality, start)}
 
 
-def slope(xs, ys) -> float:
+def slope(xs: Sequence[float], ys: Sequence[float]) -> float:
+  """Returns the slope of log y over log x between the last two values."""
   return math.log(ys[-1] / ys[-2]) / math.log(xs[-1] / xs[-2])
 
 
 def figure(scale: dict) -> None:
+  """Writes scaling.png: seconds above, memory below, a column for each thing that grows."""
   sheet, axes = pyplot.subplots(2, 4, figsize=(12, 5), layout="constrained")
   for column, (axis, label) in zip(axes.T, SCALES.items()):
     xs = [int(x) for x in scale[axis]]
@@ -129,6 +146,7 @@ def figure(scale: dict) -> None:
 
 
 def main() -> None:
+  """Writes the tables and the figure of all sections that results.json has."""
   results = json.loads((HERE / "results.json").read_text())
   for name, table in TABLES.items():
     if name in results:

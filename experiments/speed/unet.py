@@ -1,12 +1,17 @@
 """The network of the comparison: diffusers' UNet2DModel with 4,023,233 parameters, on 32 x 32 x 1.
 
+This is a configuration of genjax; the comparison is
+
 python experiments/speed/run.py
 """
+
+from typing import Any
 
 from configs import base
 
 
-def get_config(arg=""):
+def get_config(arg: str = "") -> Any:
+  """Returns the configuration, or the variant of it that `arg` names."""
   config = base.get_config()
   config.data = dict(name="fake", shape=(32, 32, 1))
   config.model = dict(

@@ -1,11 +1,16 @@
-"""What all contestants of run.py share: a name a line comes in, its seconds go out."""
+"""The loop of every worker of run.py: reads names, one a line, and prints the seconds each took."""
 
 import sys
 import time
+from collections.abc import Callable
+from typing import Any
 
 
-def serve(work, wait=lambda result: result) -> None:
-  """Calls the method of `work` that each line names; `wait` ends when its result is there."""
+def serve(work: Any, wait: Callable[[Any], Any] = lambda result: result) -> None:
+  """Calls the method of `work` that each line of stdin names, and prints how long it took.
+
+  wait: called with the result of the method; returns when the result is computed.
+  """
   for name in map(str.strip, sys.stdin):
     start = time.perf_counter()
     wait(getattr(work, name)())

@@ -1,4 +1,4 @@
-"""The sources of data and the tasks by name."""
+"""The registered names of data sources (config.data) and of tasks (config.task)."""
 
 from genjax.data import tasks
 from genjax.data.sources import bars, digits, domains, fake, folder, mnist, prepared, toys
@@ -14,4 +14,5 @@ SOURCES = {
   "fake": fake.Fake,
   "domains": domains.Domains,
 }
+# {table: {name: class}}; a table is the one named in a core.Slot.
 TABLES = {"data": SOURCES, "task": tasks.TASKS}

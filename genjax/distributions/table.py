@@ -1,4 +1,4 @@
-"""The distributions by name: of latents, of data given latents, and of noise."""
+"""The names of latent variables, heads and noise sources, as configurations spell them."""
 
 from genjax.distributions import heads, latents, sources
 

@@ -1,4 +1,8 @@
-"""The models by name, and the choices that only they have."""
+"""All models by name, and the tables of the choices that only models have.
+
+A configuration says `model = dict(name="vae", aim=dict(name="elbo"))`: "vae" is looked up in
+MODELS, and "elbo" in the table "aim", because the field `aim` of a VAE is a core.Slot("aim").
+"""
 
 from genjax.families.autoencoder import autoencoder, codes
 from genjax.families.autoregressive import autoregressive
@@ -27,6 +31,7 @@ MODELS = {
   "vqvae2": vqvae2.VQVAE2,
   "autoregressive": autoregressive.Autoregressive,
 }
+# The key is the name of a core.Slot.
 TABLES = {
   "model": MODELS,
   "aim": aims.AIMS,

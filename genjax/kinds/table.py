@@ -1,7 +1,8 @@
-"""KINDS[kind]: how a field of that kind is given and drawn. A new kind is one line here."""
+"""KINDS: {kind of a field: how its values are given and drawn}. A new kind is one line here."""
 
 from genjax.kinds import image, integers, points
 
+# Words share one class; each has its own flag on the command line.
 KINDS = {
   "image": image.Image(),
   "binary": image.Image(),

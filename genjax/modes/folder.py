@@ -1,44 +1,114 @@
-"""The files of a run directory that are not a table, a picture or a checkpoint."""
+"""The files of a run directory that are not a table, a picture or a checkpoint.
 
+    config.json   run.json                              what the run is
+    eval.json     eval-<digest>.json                    metrics, of the run and of a look at it
+    generated/seed<S>_num<N>[-<digest>]/                samples, likewise
+
+A look asks a finished run for something with other settings than its own, such as fewer sampler
+steps. What was asked for is part of a result's name, by a digest, and of its record.
+"""
+
+import hashlib
 import json
+import os
 import pathlib
+from collections.abc import Mapping
+from typing import Any
 
 import jax
 
-from genjax.runs import build
+from genjax import core
+from genjax.runs import build, recorded
 from genjax.training import provenance, writers
 
-KEPT = ("started", "command", "versions", "git", "devices", "processes")  # of each session
+# What run.json keeps of each session of a training.
+KEPT = ("started", "command", "versions", "git", "devices", "processes")
 
 
-def begin(workdir: pathlib.Path, setup: build.Setup, state, overrides, command: str, console):
-  """The first files of a run directory, once nothing can be refused any more."""
+def begin(
+  workdir: pathlib.Path,
+  setup: build.Setup,
+  state: core.TrainState,
+  overrides: Mapping[str, Any],
+  command: str,
+  console: writers.Console,
+) -> None:
+  """Writes the first files of a run directory, once nothing can be refused any more."""
   if not console.main:
     return
   parameters = {group: size(tree) for group, tree in state.params.items()}
   facts = provenance.facts(setup.data, parameters, overrides, command)
+  facts["data"]["spec"] = recorded.plain(setup.data.spec)
   writers.write_json(workdir / "config.json", setup.config)
+
   if not (workdir / "run.json").is_file():
     seed = setup.config["seed"]
     first = {"name": workdir.name, "seed": seed, **facts, "sessions": []}
     writers.write_json(workdir / "run.json", first)
-  sessions = json.loads((workdir / "run.json").read_text())["sessions"]
-  note(workdir, sessions=[*sessions, {"step": int(state.step)} | {k: facts[k] for k in KEPT}])
-  (workdir / "report.html").unlink(missing_ok=True)  # it is of an earlier step
+  session = {"step": int(state.step)} | {key: facts[key] for key in KEPT}
+  note(workdir, sessions=[*_run(workdir)["sessions"], session])
+
+  # The page that may be there is of an earlier step.
+  (workdir / "report.html").unlink(missing_ok=True)
   console.open(workdir)
 
 
-def note(workdir: pathlib.Path, **facts) -> None:
-  """Adds to run.json."""
-  run = json.loads((workdir / "run.json").read_text())
-  writers.write_json(workdir / "run.json", {**run, **facts})
+def note(workdir: pathlib.Path, **facts: Any) -> None:
+  """Adds facts to run.json."""
+  writers.write_json(workdir / "run.json", {**_run(workdir), **facts})
 
 
-def generated(workdir: pathlib.Path, seed: int, num: int, said: str = "") -> pathlib.Path:
-  """Where the samples of a seed lie; said: a digest of what they were asked for."""
-  return workdir / "generated" / f"seed{seed}_num{num}{said and '-'}{said}"
+def _run(workdir: pathlib.Path) -> dict[str, Any]:
+  return json.loads((workdir / "run.json").read_text(encoding="utf-8"))
 
 
-def size(tree) -> int:
-  """The number of parameters."""
+def place(text: str | os.PathLike, flag: str) -> pathlib.Path:
+  """Returns the directory that a person names, after trying whether it can be written to.
+
+  "~" is the home directory. Nothing is made yet. Raises UserError for a file, a link to nothing, or
+  a directory that may not be written to.
+  """
+  path = pathlib.Path(text).expanduser()
+  if path.is_symlink():
+    path = path.resolve()
+  if path.exists() and not path.is_dir():
+    raise core.UserError(f"{flag}={text} is a file; expected a directory")
+
+  there = path.absolute()
+  while not there.exists():
+    there = there.parent
+  if not there.is_dir():
+    raise core.UserError(f"{flag}={text}: {there} is a file; expected a directory")
+  if not os.access(there, os.W_OK | os.X_OK):
+    raise core.UserError(f"{flag}={text}: {there} may not be written to; choose another directory")
+  return path
+
+
+def digest(*asked: Any) -> str:
+  """Returns six hex digits of what was asked for, "" if that is nothing."""
+  if not any(asked):
+    return ""
+  text = json.dumps(asked, sort_keys=True)
+  return hashlib.sha256(text.encode()).hexdigest()[:6]
+
+
+def generated(
+  workdir: pathlib.Path, seed: int, num: int, said: str, settings: Mapping[str, Any]
+) -> pathlib.Path:
+  """Returns where samples lie.
+
+  said: a digest of what they were drawn for, "" if a person said nothing.
+  settings: in what they differ from the run's own.
+  """
+  parts = [f"seed{seed}_num{num}", said, digest(settings)]
+  return workdir / "generated" / "-".join(filter(None, parts))
+
+
+def evaluation(workdir: pathlib.Path, settings: Mapping[str, Any]) -> pathlib.Path:
+  """Returns where metrics lie that were measured with these settings."""
+  return workdir / f"{'-'.join(filter(None, ['eval', digest(settings)]))}.json"
+
+
+def size(tree: Any) -> int:
+  """Returns the number of parameters."""
   return sum(a.size for a in jax.tree.leaves(tree))

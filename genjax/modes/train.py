@@ -3,21 +3,25 @@
 import concurrent.futures
 import json
 import pathlib
+import traceback
 from collections.abc import Mapping
 from typing import Any
 
 import jax
+import numpy as np
 
 from genjax import core
 from genjax.evaluation import metrics as metric_table
 from genjax.modes import changes, evaluate, folder, look, sample
 from genjax.report import page, pictures
 from genjax.runs import build, load
-from genjax.runs.open import Run
+from genjax.runs import open as runs
 from genjax.training import checkpoints, loop, sharding, writers
 
-PAIRS = 32  # held-out examples shown with their reconstructions
-INTERRUPTED = 75  # the exit code that says: run me again
+# Held-out examples shown with their reconstructions.
+PAIRS = 32
+# The exit code that says: run me again.
+INTERRUPTED = 75
 
 
 def train(
@@ -25,16 +29,21 @@ def train(
 ) -> int | None:
   """Trains, or resumes; ends with samples, metrics and the report in the run directory.
 
-  Returns 75 if it was interrupted. Raises UserError before anything is written, loop.Diverged
-  after the last good state has been saved.
+  Returns 75 if it was interrupted.
+
+  Raises UserError before anything is written, loop.Diverged after the last good state has been
+  saved, and loop.HookFailed after the state has been saved in which something beside the training
+  went wrong.
   """
   console = writers.Console()
   setup = build.assemble(config)
   sharding.check("batch", config["batch"], config["accumulate"])
   sharding.check("sample_batch", config["sample_batch"])
   sharding.check_alike("data", json.dumps(setup.data.hash))
-  metric_table.check(config["metrics"], setup.model, setup.data, config["num"])
+  splits = ("test", "valid") if config["evaluate_every"] else ("test",)
+  metric_table.check(config["metrics"], setup.model, setup.data, config["num"], splits)
 
+  # A new state, or that of the newest checkpoint.
   saved = checkpoints.Checkpoints(workdir, config["keep"], config["milestone_every"])
   start, changed = changes.resumed(workdir, setup, saved)
   over = sharding.mesh()
@@ -46,7 +55,7 @@ def train(
     if int(state.halted) >= 0:
       raise core.UserError(f"{workdir} diverged at step {int(state.halted)}; start anew elsewhere")
   if int(state.step) >= config["steps"] and (workdir / "report.html").is_file():
-    console.say(f"{workdir} is finished: {int(state.step)} of {config['steps']} steps")
+    _say_finished(state, workdir, config, changed, console)
     return None
 
   folder.begin(workdir, setup, state, overrides, command, console)
@@ -60,11 +69,27 @@ def train(
   return None
 
 
-def _finish(run, workdir, console):
-  """What a run ends with: samples, reconstructions, metrics and the report."""
+def _say_finished(
+  state: core.TrainState,
+  workdir: pathlib.Path,
+  config: Mapping[str, Any],
+  changed: Mapping[str, tuple[Any, Any]],
+  console: writers.Console,
+) -> None:
+  """Says that there is nothing to train, and which of the settings therefore had no effect."""
+  console.say(f"{workdir} is finished: {int(state.step)} of {config['steps']} steps")
+  for key, (old, new) in changed.items():
+    console.say(f"ignored    {key}={new!r} (the run has {old!r})")
+  if changed:
+    console.say(f"to look at it otherwise: --mode=sample or evaluate, --workdir={workdir}")
+
+
+def _finish(run: runs.Run, workdir: pathlib.Path, console: writers.Console) -> None:
+  """Makes what a run ends with: samples, reconstructions, metrics and the report."""
+  run.progress = writers.Progress(console)
   if hasattr(run.model, "sample"):
     num = run.config["samples"]
-    sample.generate(run, folder.generated(workdir, 0, num), 0, num)
+    sample.generate(run, folder.generated(workdir, 0, num, "", {}), 0, num, console)
   if hasattr(run.model, "reconstruct"):
     picture = look.pairs(run, run.reconstructions(PAIRS))
     if console.main:
@@ -78,27 +103,28 @@ class Drawer:
   """Looks at a state that is being trained: metrics, and pictures drawn beside the training."""
 
   def __init__(self, setup: build.Setup, workdir: pathlib.Path, console: writers.Console):
-    self.setup, self.workdir, self.console = setup, workdir, console
-    self._pool, self._drawn = concurrent.futures.ThreadPoolExecutor(1), []
-    self._newest: tuple[Any, Run | None] = None, None
+    self.setup = setup
+    self.workdir = workdir
+    self.console = console
+    self._pool = concurrent.futures.ThreadPoolExecutor(1)
+    self._drawn: list[concurrent.futures.Future] = []
+    self._newest: tuple[Any, runs.Run | None] = None, None
 
-  def run_of(self, state: core.TrainState) -> Run:
-    """Its Run, made once, so that its samples are drawn once."""
+  def run_of(self, state: core.TrainState) -> runs.Run:
+    """Returns the Run of a state, made once, so that its samples are drawn once."""
     if self._newest[0] is not state:
-      self._newest = state, Run.of_state(self.setup, state)
+      self._newest = state, runs.Run.of_state(self.setup, state)
     return self._newest[1]
 
   def evaluate(self, step: int, state: core.TrainState) -> None:
-    """The metrics against the valid split: the test split is for what training ends in."""
+    """Measures against the valid split: the test split is for what training ends in."""
     evaluate.measure(self.run_of(state).against("valid"), self.workdir, self.console)
 
   def draw(self, step: int, state: core.TrainState) -> None:
-    """A picture of samples, or else of reconstructions."""
+    """Draws samples, or else reconstructions."""
     run = self.run_of(state)
     if hasattr(run.model, "sample"):
-      own = run.against("valid")
-      samples = own.samples(run.config["samples"])
-      picture = lambda: look.picture(own, look.of_samples(own, samples))
+      picture = self._samples(run.against("valid"))
     else:
       both = run.reconstructions(PAIRS)
       picture = lambda: look.pairs(run, both)
@@ -106,20 +132,38 @@ class Drawer:
       path = self.workdir / "samples" / f"step_{step:08d}.png"
       self._drawn.append(self._pool.submit(lambda: pictures.save_png(path, picture())))
 
+  def _samples(self, run: runs.Run) -> Any:
+    """Draws samples now; returns the function that makes a picture of them, for the thread."""
+    samples = runs.joined(list(run.chunks(0, run.config["samples"])))
+    faulty = int(np.sum(samples.pop(runs.FAULTY)))
+    if faulty:
+      self.console.say(f"warning    {faulty:,} samples are not finite numbers")
+    return lambda: look.picture(run, look.of_samples(run, samples))
+
   def close(self) -> None:
     """Waits for the pictures."""
     self._pool.shutdown()
 
   def check(self) -> None:
-    """Raises what went wrong with one of them."""
+    """Raises what went wrong with one of the pictures."""
     for picture in self._drawn:
       picture.result()
 
 
-def _fit(setup, state, over, workdir, saved, console, interrupt):
-  """The loop with its hooks -> the last state and its Run; the last good state is always saved."""
+def _fit(
+  setup: build.Setup,
+  state: core.TrainState,
+  over: jax.sharding.Mesh,
+  workdir: pathlib.Path,
+  saved: checkpoints.Checkpoints,
+  console: writers.Console,
+  interrupt: loop.Interrupt,
+) -> tuple[core.TrainState, runs.Run]:
+  """Trains with all hooks; returns the last state and its Run.
+
+  The last good state is always saved, whatever goes wrong.
+  """
   config = setup.config
-  program = setup.program(over)
   metrics = writers.Metrics(workdir, int(state.step), config["steps"], console)
   drawer = Drawer(setup, workdir, console)
   hooks = (
@@ -128,25 +172,45 @@ def _fit(setup, state, over, workdir, saved, console, interrupt):
     (config["evaluate_every"], drawer.evaluate),
   )
   try:
-    log = (config["log_every"], metrics.write)
-    state = loop.fit(program, state, setup.batches, config["steps"], log, hooks, interrupt)
+    state = loop.fit(
+      program=setup.program(over),
+      state=state,
+      batches=setup.batches,
+      steps=config["steps"],
+      log=(config["log_every"], metrics.write),
+      hooks=hooks,
+      interrupt=interrupt,
+    )
     saved.save(state)
   except loop.Diverged as e:
     saved.save(e.state)
+    raise
+  except loop.HookFailed as e:
+    console.note(traceback.format_exc())
+    saved.save(e.state, wait=True)
     raise
   finally:
     drawer.close()
     metrics.close()
     saved.close()
+
   drawer.check()
   facts = {"seconds": round(metrics.seconds, 1), "steps": int(state.step)}
+  if metrics.rate:
+    facts["steps_per_second"] = metrics.rate
   if console.main:
-    rate = {"steps_per_second": metrics.rate} if metrics.rate else {}
-    folder.note(workdir, **facts, **rate)
+    folder.note(workdir, **facts)
   return state, drawer.run_of(state)
 
 
-def _banner(setup, state, workdir, changed, console):
+def _banner(
+  setup: build.Setup,
+  state: core.TrainState,
+  workdir: pathlib.Path,
+  changed: Mapping[str, tuple[Any, Any]],
+  console: writers.Console,
+) -> None:
+  """Says what is trained, on what, and what is otherwise than before."""
   device = jax.devices()[0]
   lines = [
     f"devices    {jax.device_count()} x {device.device_kind} ({device.platform})",
@@ -157,4 +221,6 @@ def _banner(setup, state, workdir, changed, console):
     f"cache      {jax.config.jax_compilation_cache_dir or 'off'}",
   ]
   lines += [f"changed    {key}={now!r} (was {old!r})" for key, (old, now) in changed.items()]
+  if "steps" in changed:
+    lines += changes.stretched(setup, changed["steps"][0], int(state.step))
   console.say("\n".join(lines))

@@ -1,7 +1,8 @@
 """A ladder of latent pictures, from the coarsest resolution to the finest.
 
-Child 2021 (arXiv:2011.10650, "VDVAE"), after Sønderby et al. 2016 (arXiv:1602.02282): what is said
-of x on the way up corrects, block by block, what the way down expects by itself.
+Child 2021 (arXiv:2011.10650, "VDVAE"), after Sønderby et al. 2016 (arXiv:1602.02282). A way up
+computes features of x. A way down draws the latents block by block: each block has a prior given
+the latents before it, and a posterior that also knows the features of x.
 
     up      features f of each resolution: residual blocks, then halved for the next one        (1)
     down    h starts as a learned picture. Block i, coarsest first, draws z_i [h, w, code]:
@@ -10,15 +11,17 @@ of x on the way up corrects, block by block, what the way down expects by itself
                 h <- residual(h + r + W z_i)                                                    (4)
             and between resolutions h is doubled, and one more learned picture added to it
 
-Noise is an argument, z_i = m + s eps_i, so whoever calls decides what examples share. Nats of block
-i, given z_<i: the KL in closed form, and the log ratio of one draw, whose mean over eps it is:
+The noise is an argument, z_i = m + s eps_i, so the caller decides which examples share it. The KL
+divergence of block i given z_<i has a closed form, and it is the mean over eps of the log ratio of
+one draw; both are in nats:
 
     KL    = (s_q^2 + (m_q - m_p)^2) / (2 s_p^2) - 1/2 + log s_p - log s_q                       (5)
-    ratio = log q(z_i)/p(z_i) = (z_i - m_p)^2 / (2 s_p^2) - eps_i^2 / 2 + log s_p - log s_q (6)
+    ratio = log q(z_i)/p(z_i) = (z_i - m_p)^2 / (2 s_p^2) - eps_i^2 / 2 + log s_p - log s_q     (6)
 
-prior, posterior and residual are four convolutions through a narrow middle (`Bottleneck`), of one
-pixel where a picture has no more than 2 x 2. Those of the prior end in zeros: at first p is
-N(0, 1). W, and where a residual ends, start 1 / sqrt(blocks) as large: h does not grow with them.
+prior, posterior and residual are four convolutions through a narrow middle (`Bottleneck`); on
+resolutions of at most 2 x 2 all their kernels are 1 x 1. The last kernel of the prior starts at
+zero, so that p is N(0, 1) at first. W, and the last kernel of each residual block, start
+1 / sqrt(number of blocks) times as large as usual, so that h does not grow with that number.
 """
 
 import itertools
@@ -32,22 +35,33 @@ import jax.numpy as jnp
 from genjax import core
 from genjax.networks.layers import convolution
 
-Latents = tuple[jax.Array, ...]  # one picture [B, h, w, code] for each block, coarsest first
+# One picture [B, h, w, code] for each block, the coarsest first.
+Latents = tuple[jax.Array, ...]
 
 
 class DiagonalNormal(NamedTuple):
-  """Of one block's z: mean and logarithm of the standard deviation, [B, h, w, code]."""
+  """The normal distribution of the z of one block, independent in each entry.
+
+  mean: [B, h, w, code].
+  log_std: [B, h, w, code], the logarithm of the standard deviation.
+  """
 
   mean: jax.Array
   log_std: jax.Array
 
   def at(self, eps: jax.Array, temperature: float = 1.0) -> jax.Array:
-    """z for standard normal eps; a temperature of 0 is the mean."""
+    """Returns the z of standard normal noise eps; a temperature of 0 gives the mean."""
     return self.mean + temperature * jnp.exp(self.log_std) * eps
 
 
 class LadderPass(NamedTuple):
-  """From x through all blocks: out [B, H, W, out], z; kl of (5) and ratio of (6) [B, blocks]."""
+  """One pass of x through the posteriors of all blocks.
+
+  out: [B, H, W, out], the outputs.
+  z: the latents of all blocks.
+  kl: [B, blocks], (5) in nats.
+  ratio: [B, blocks], (6) in nats.
+  """
 
   out: jax.Array
   z: Latents
@@ -56,11 +70,15 @@ class LadderPass(NamedTuple):
 
 
 class Bottleneck(nn.Module):
-  """Convolutions 1x1, 3x3, 3x3, 1x1, each after gelu: parts [B, H, W, C_i], as if joined ->
-  [B, H, W, features].
+  """Convolutions 1x1, 3x3, 3x3, 1x1, each after gelu, of parts [B, H, W, C_i], as if joined.
 
-  middle: channels of the inner ones. wide: without it those are 1x1 too.
-  scale: of the last kernel at first. dtype: of the computation; the result is float32.
+  Returns [B, H, W, features] in float32.
+
+  features: number of output channels.
+  middle: channels between the four convolutions.
+  wide: whether the two in the middle are 3x3; if not, they are 1x1 too.
+  scale: size of the last kernel at first, as a multiple of the usual one.
+  dtype: type of the computation.
   """
 
   features: int
@@ -74,14 +92,22 @@ class Bottleneck(nn.Module):
     inner = convolution.Convolution if self.wide else convolution.Pointwise
     first = convolution.Pointwise(self.middle, dtype=self.dtype, name="first")
     h = first(*(nn.gelu(part) for part in parts))
+
     for i in range(2):
       h = inner(self.middle, dtype=self.dtype, name=f"inner_{i}")(nn.gelu(h))
+
     last = nn.Dense(self.features, kernel_init=scaled(self.scale), dtype=self.dtype, name="last")
     return last(nn.gelu(h)).astype(jnp.float32)
 
 
 class Rung(nn.Module):
-  """One block of the way down, by (2) to (4). width: of h; code: of z; the others: Bottleneck's."""
+  """One block of the way down, equations (2) to (4).
+
+  width: channels of h.
+  code: channels of z.
+  middle, wide, dtype: the fields of Bottleneck.
+  scale: size of W and of the last kernel of the residual block at first.
+  """
 
   width: int
   code: int
@@ -94,34 +120,40 @@ class Rung(nn.Module):
     make = lambda features, scale=1.0: Bottleneck(
       features, self.middle, self.wide, scale, self.dtype
     )
+    # A scale of 0: at first p is N(0, 1) and r is 0.
     self.from_above = make(2 * self.code + self.width, 0.0)
     self.from_both = make(2 * self.code)
     self.project = nn.Dense(self.width, kernel_init=scaled(self.scale), dtype=self.dtype)
     self.residual = make(self.width, self.scale)
 
   def prior(self, h: jax.Array) -> tuple[DiagonalNormal, jax.Array]:
-    """(p(z_i | z_<i), h + r)."""
+    """Equation (2): h [B, h, w, width] -> (p(z_i | z_<i), h + r)."""
     numbers = self.from_above(h)
     return normal(numbers[..., : 2 * self.code]), h + numbers[..., 2 * self.code :]
 
   def posterior(self, h: jax.Array, features: jax.Array) -> DiagonalNormal:
-    """q(z_i | z_<i, x)."""
+    """Equation (3): h and f, each [B, h, w, width] -> q(z_i | z_<i, x)."""
     return normal(self.from_both(h, features))
 
   def take(self, h: jax.Array, z: jax.Array) -> jax.Array:
-    """Equation (4), of h + r."""
+    """Equation (4): h + r [B, h, w, width] and z_i [B, h, w, code] -> the new h."""
     h = h + self.project(z).astype(jnp.float32)
     return h + self.residual(h)
 
 
 class Ladder(nn.Module):
-  """x [B, H, W, C] of the data's size and one noise for each of `shapes` -> Pass.
+  """x [B, H, W, C] of the data's size, with one noise for each of `shapes` -> LadderPass.
 
   widths: channels of the resolutions, the finest first, each half as high and wide as the one
-    before, rounded up. blocks: at each resolution, on both ways; may be 0.
-  code: channels of each z. bottleneck: how many times narrower the inner convolutions are.
-  patch: patch x patch squares of pixels are folded into channels around the ladder, as in UNet.
-  out: channels of the answer. dtype: of the computation; parameters, z and nats are float32.
+    before, rounded up.
+  blocks: number of blocks at each resolution, on both ways; may be 0.
+  code: channels of each z.
+  bottleneck: how many times narrower than h the inner convolutions are.
+  patch: patch x patch squares of pixels are folded into channels around the ladder.
+  out: number of output channels.
+  dtype: type of the computation; parameters, h, z and nats are float32.
+  spec: the data.
+
   Raises UserError where these do not fit one another or the data.
   """
 
@@ -145,9 +177,13 @@ class Ladder(nn.Module):
     for width in self.widths:
       if width % self.bottleneck:
         raise core.UserError(f"ladder: bottleneck={self.bottleneck} must divide width {width}")
+
     convolution.check_images("ladder", self.spec)
+    # One pixel is the end: a resolution below it would be the same.
     if self.spec and levels > 1 and max(self.sizes[-2]) == 1:
-      raise core.UserError(f"ladder: {self.spec.shape[:2]} cannot be halved {levels - 1} times")
+      raise core.UserError(
+        f"ladder: {self.spec.shape[:2]} cannot be halved {levels - 1} times; use fewer widths"
+      )
 
   @property
   def sizes(self) -> list[tuple[int, int]]:
@@ -157,17 +193,18 @@ class Ladder(nn.Module):
 
   @property
   def places(self) -> tuple[int, ...]:
-    """At which resolution each block of the way down is."""
+    """The resolution of each block of the way down, as an index into `widths`."""
     levels = reversed(range(len(self.widths)))
     return tuple(level for level in levels for _ in range(self.blocks[level]))
 
   @property
   def shapes(self) -> tuple[tuple[int, int, int], ...]:
-    """[h, w, code] of each z, and of its noise."""
+    """The shape [h, w, code] of the z of each block, which is also that of the noise."""
     return tuple((*self.sizes[level], self.code) for level in self.places)
 
   def setup(self):
-    scale, zeros = sum(self.blocks) ** -0.5, nn.initializers.zeros
+    scale = sum(self.blocks) ** -0.5
+    zeros = nn.initializers.zeros
     make = lambda kind, level, *fields: kind(
       *fields,
       middle=self.widths[level] // self.bottleneck,
@@ -177,9 +214,13 @@ class Ladder(nn.Module):
     )
     up = lambda level: make(Bottleneck, level, self.widths[level])
     down = lambda level: make(Rung, level, self.widths[level], self.code)
+
+    # The way up (1): residual blocks on each resolution, and the change of width between two.
     self.first = convolution.Convolution(self.widths[0], dtype=self.dtype)
     self.up = [[up(level) for _ in range(n)] for level, n in enumerate(self.blocks)]
     self.wider = [nn.Dense(width, dtype=self.dtype) for width in self.widths[1:]]
+
+    # The way down: (2) to (4), the change of width, and a learned picture for each resolution.
     self.rungs = [down(level) for level in self.places]
     self.narrower = [nn.Dense(width, dtype=self.dtype) for width in self.widths[:-1]]
     self.pictures = [
@@ -192,10 +233,13 @@ class Ladder(nn.Module):
     return self.posterior(x, noise)
 
   def posterior(self, x: jax.Array, noise: Latents, train: bool = False) -> LadderPass:
-    """Every z from q(z_i | z_<i, x): its mean, where the noise is 0."""
-    features, z, kl, ratio = self._features(x), [], [], []
+    """Draws every z from q(z_i | z_<i, x); where the noise is 0, z is the mean of q."""
+    features = self._features(x)
+    z = []
+    kl = []
+    ratio = []
 
-    def choose(i, h, p):
+    def choose(i, h, p):  # z_i, and what it costs
       q = self.rungs[i].posterior(h, features[self.places[i]])
       z.append(q.at(noise[i]))
       kl.append(divergence(q, p))
@@ -206,19 +250,26 @@ class Ladder(nn.Module):
     return LadderPass(out, tuple(z), jnp.stack(kl, axis=1), jnp.stack(ratio, axis=1))
 
   def generate(self, noise: Latents, temperature: float = 1.0, train: bool = False) -> jax.Array:
-    """Every z from p(z_i | z_<i), its deviations times the temperature -> [B, H, W, out]."""
+    """Draws every z from p(z_i | z_<i) and returns the outputs [B, H, W, out].
+
+    temperature: factor of the standard deviations of p.
+    """
     return self._descend(len(noise[0]), lambda i, h, p: p.at(noise[i], temperature))
 
   def decode(self, z: Latents, train: bool = False) -> jax.Array:
-    """What these z make: [B, H, W, out]."""
+    """Returns the outputs [B, H, W, out] of given latents."""
     return self._descend(len(z[0]), lambda i, h, p: z[i])
 
   def _features(self, x: jax.Array) -> list[jax.Array]:
-    """Equation (1), the finest resolution first."""
-    x = convolution.space_to_depth(convolution.pad_to_multiple(x, self.patch), self.patch)
-    h, features = self.first(x).astype(jnp.float32), []
+    """Returns f of (1), [B, h, w, width] for each resolution, the finest first."""
+    x = convolution.pad_to_multiple(x, self.patch)
+    x = convolution.space_to_depth(x, self.patch)
+    h = self.first(x).astype(jnp.float32)
+
+    features = []
     for level, blocks in enumerate(self.up):
       if level:
+        # At the border of an odd size the mean is over the pixels that exist.
         half = nn.avg_pool(h, (2, 2), (2, 2), "SAME", count_include_pad=False)
         h = self.wider[level - 1](half).astype(jnp.float32)
       for block in blocks:
@@ -229,46 +280,56 @@ class Ladder(nn.Module):
   def _descend(
     self, n: int, choose: Callable[[int, jax.Array, DiagonalNormal], jax.Array]
   ) -> jax.Array:
-    """The way down for n examples with z_i = choose(i, h, prior)."""
+    """Goes the way down for n examples and returns the outputs [n, H, W, out].
+
+    choose: (i, h, p(z_i | z_<i)) -> z_i.
+    """
     h = jnp.broadcast_to(self.pictures[-1], (n, *self.pictures[-1].shape))
-    rungs = enumerate(self.rungs)
+    rungs = enumerate(self.rungs)  # each resolution takes its blocks from here
+
     for level in reversed(range(len(self.blocks))):
       if level + 1 < len(self.blocks):
+        # Resolutions were rounded up, so a doubled one may be a row or a column too large.
         high, wide = self.sizes[level]
         doubled = self.narrower[level](convolution.upsample(h)[:, :high, :wide])
         h = doubled.astype(jnp.float32) + self.pictures[level]
       for i, rung in itertools.islice(rungs, self.blocks[level]):
-        p, passed = rung.prior(h)
+        p, passed = rung.prior(h)  # passed: h + r
         h = rung.take(passed, choose(i, h, p))
+
     h = convolution.depth_to_space(self.last(h), self.patch)
     return convolution.crop(h, *self.spec.shape[:2])
 
 
 def scaled(scale: float) -> nn.initializers.Initializer:
-  """A kernel with `scale` times the deviation that keeps the variance of what passes."""
+  """Returns an initializer of kernels: `scale` times the deviation that preserves the variance."""
   return nn.initializers.variance_scaling(scale**2, "fan_in", "truncated_normal")
 
 
 def normal(numbers: jax.Array) -> DiagonalNormal:
-  """[..., 2 code] -> its halves; the deviation is bounded, so that none explodes."""
+  """Returns the distribution with the mean and log deviation in the halves of [..., 2 code]."""
   mean, log_std = jnp.split(numbers, 2, axis=-1)
+
+  # Bounded, so that no deviation, and none of its inverses in (5), overflows.
   return DiagonalNormal(mean, jnp.clip(log_std, -7, 7))
 
 
 def divergence(q: DiagonalNormal, p: DiagonalNormal) -> jax.Array:
-  """Equation (5), summed over the picture: [B] nats."""
+  """Returns the KL divergence (5), summed over the picture: [B] nats."""
+  # The numerator of the first term.
   square = jnp.exp(2 * q.log_std) + (q.mean - p.mean) ** 2
   return _total(square / 2 * jnp.exp(-2 * p.log_std) - 0.5 + p.log_std - q.log_std)
 
 
 def log_ratio(q: DiagonalNormal, p: DiagonalNormal, eps: jax.Array) -> jax.Array:
-  """Equation (6) at the z of eps, summed over the picture: [B] nats."""
+  """Returns the log ratio (6) at the z of noise eps, summed over the picture: [B] nats."""
+  # How far z is from the mean of p, in deviations of p.
   far = (q.at(eps) - p.mean) * jnp.exp(-p.log_std)
   return _total((far**2 - eps**2) / 2 + p.log_std - q.log_std)
 
 
-def _total(a):
-  """Sum over an example's dimensions: [B, h, w, code] -> [B]."""
+def _total(a: jax.Array) -> jax.Array:
+  """Sums over all entries of an example: [B, h, w, code] -> [B]."""
   return jnp.sum(a.reshape(len(a), -1), axis=1)
 
 

@@ -1,4 +1,4 @@
-"""The multilayer perceptron, for points, flattened images and codes, with time and conditions."""
+"""The multilayer perceptron for points, flattened images and codes, with time and conditions."""
 
 from typing import Any
 
@@ -22,30 +22,32 @@ ACTIVATIONS = {
 
 
 def check_activation(name: str) -> None:
-  """core.UserError unless there is one of this name."""
+  """Raises UserError unless `name` is in ACTIVATIONS."""
   if name not in ACTIVATIONS:
     raise core.unknown("activation", name, ACTIVATIONS)
 
 
 def activate(name: str, x: jax.Array) -> jax.Array:
-  """By the activation of this name; as it is for ""."""
+  """Applies the activation `name`; "" returns x unchanged."""
   return ACTIVATIONS[name](x) if name else x
 
 
 class MLP(nn.Module):
-  """net(x, t, cond, train): x [B, *event], flattened -> x's shape, or [B, out].
+  """net(x, t, cond, train): x [B, *event], flattened -> the shape of x, or [B, out].
 
-  cond["beside"] [B, ...], where present, is one more part of the input.
+  If there is a cond["beside"] [B, ...], it is flattened too and joined to the input.
 
-  widths: of the hidden layers.
-  activation: a name of ACTIVATIONS.
-  batch_norm: normalise each hidden layer over the batch (collection "batch_stats").
-  out: number of outputs; 0 returns x's shape.
-  time_width: number of sinusoids of t [B] beside x in the input, even; unused without t.
-  conditions: the fields it is told, see layers/conditioning.py: a vector is added to the first
+  widths: widths of the hidden layers.
+  activation: a name in ACTIVATIONS.
+  batch_norm: whether each hidden layer is normalised over the batch (collection "batch_stats").
+  out: number of outputs; 0 returns the shape of x.
+  time_width: number of sinusoids of t [B] that are joined to the input, even; unused without t.
+  conditions: the fields that it is told, see layers/conditioning.py. Vectors are added to the first
     layer, channels are more inputs, tokens are attended to after each hidden layer.
-  dtype: of the computation; parameters, norms and the result are float32.
-  spec: what the data is; needed where there are conditions.
+  dtype: type of the computation; parameters, norms and the result are float32.
+  spec: the data; needed where there are conditions.
+
+  Raises UserError for an unknown activation or a condition that it cannot be told.
   """
 
   widths: tuple[core.Size, ...] = (128, 128, 128)
@@ -60,6 +62,8 @@ class MLP(nn.Module):
   def __post_init__(self):
     super().__post_init__()
     check_activation(self.activation)
+
+    # Vectors and tokens enter at a hidden layer.
     hidden = conditioning.WAYS if self.widths else ("channels", "values")
     conditioning.check("mlp", self.conditions, self.spec, hidden)
 
@@ -71,21 +75,30 @@ class MLP(nn.Module):
     cond: dict[str, Any] | None = None,
     train: bool = False,
   ) -> jax.Array:
-    h = x.reshape(len(x), -1)
+    h = x.reshape(len(x), -1)  # [B, D]
     size = h.shape[-1]
+
+    # The input: x, what lies beside it, and time.
     first = self.widths[0] if self.widths else 0
     told = conditioning.hear(self, cond, len(x), first, first, label="LabelEmbedding_0")
     h = conditioning.join(embeddings.beside(h, cond), told.channels)
     if t is not None:
-      h = jnp.concatenate([h, embeddings.sinusoids(t, self.time_width)], axis=-1)
+      time = embeddings.sinusoids(t, self.time_width)
+      h = jnp.concatenate([h, time], axis=-1)
+
     for i, width in enumerate(self.widths):
       h = nn.Dense(width, dtype=self.dtype)(h)
       if i == 0 and told.vector is not None:
         h += told.vector
       if self.batch_norm:
-        h = nn.BatchNorm(use_running_average=not train, momentum=0.9, dtype=jnp.float32)(h)
+        norm = nn.BatchNorm(use_running_average=not train, momentum=0.9, dtype=jnp.float32)
+        h = norm(h)
       h = ACTIVATIONS[self.activation](h)
+
+      # The hidden layer attends to the tokens as a sequence of one place.
       if told.tokens is not None:
-        h += attention.Look(heads=1, dtype=self.dtype)(h[:, None], told.tokens, told.seen)[:, 0]
+        look = attention.Look(heads=1, dtype=self.dtype)
+        h += look(h[:, None], told.tokens, told.seen)[:, 0]
+
     h = nn.Dense(self.out or size)(h)
     return h if self.out else h.reshape(x.shape)

@@ -1,4 +1,4 @@
-"""The networks by name."""
+"""The names of networks, codecs and ladders in a configuration."""
 
 from genjax.networks import autoencoders, cnn, ladder, mlp, pyramid, transformer, unet
 
@@ -11,6 +11,7 @@ NETWORKS = {
   "unet": unet.UNet,
   "transformer": transformer.Transformer,
 }
+# The table of a core.Slot -> {name: class}.
 TABLES = {
   "network": NETWORKS,
   "codec": {**autoencoders.CODECS, "pyramid": pyramid.Pyramid},

@@ -1,8 +1,10 @@
-"""Damage for a denoising autoencoder to undo (Vincent et al. 2010, JMLR 11, 3371, section 3.3).
+"""Damage that a denoising autoencoder learns to undo.
 
-gaussian       x + std eps, in the units of x
-mask           a share of the entries is 0 (the lowest value of data that have one)
-salt_pepper    a share of the entries is the lowest or the highest value, by a fair coin
+Vincent et al. 2010, JMLR 11, 3371, section 3.3.
+
+    gaussian       x + std eps, in the units of x
+    mask           a share of the entries is set to the lowest value; 0 for data without a range
+    salt_pepper    a share of the entries is set to the lowest or the highest value, by a fair coin
 """
 
 import dataclasses
@@ -12,21 +14,25 @@ import jax.numpy as jnp
 
 from genjax import core
 
-Limits = tuple[float, float]  # the lowest and the highest value of x
+# The lowest and the highest value of x.
+Limits = tuple[float, float]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Clean:
-  """None."""
+  """No damage."""
 
   def __call__(self, key: jax.Array, x: jax.Array, limits: Limits) -> jax.Array:
-    """x [B, ...] -> its damaged copy."""
+    """Returns a damaged copy of x [B, ...], of x's shape."""
     return x
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class GaussianNoise:
-  """std: of the noise."""
+  """Additive Gaussian noise.
+
+  std: standard deviation of the noise, in the units of x.
+  """
 
   std: core.NonNegative = 0.2
 
@@ -36,24 +42,33 @@ class GaussianNoise:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Mask:
-  """rate: the share that is lost. scale: whether the rest is divided by 1 - rate, as dropout is."""
+  """Entries that are lost at random.
+
+  rate: share of the entries that is lost.
+  scale: whether the others, above the lowest value, are divided by 1 - rate, as dropout does.
+  """
 
   rate: core.Fraction = 0.5
   scale: bool = False
 
   def __call__(self, key: jax.Array, x: jax.Array, limits: Limits) -> jax.Array:
+    # Scaling starts from the lowest value, so that the mean of x stays what it was.
     rest = (x - limits[0]) / (1 - self.rate) + limits[0] if self.scale else x
     return jnp.where(jax.random.bernoulli(key, self.rate, x.shape), limits[0], rest)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class SaltPepper:
-  """rate: the share that is lost."""
+  """Entries that are set to the lowest or the highest value at random.
+
+  rate: share of the entries that is lost.
+  """
 
   rate: core.Fraction = 0.3
 
   def __call__(self, key: jax.Array, x: jax.Array, limits: Limits) -> jax.Array:
     lost, coin = jax.random.split(key)
+    # Each entry gets an extreme, of which only those of lost entries are used.
     extreme = jnp.where(jax.random.bernoulli(coin, 0.5, x.shape), limits[1], limits[0])
     return jnp.where(jax.random.bernoulli(lost, self.rate, x.shape), extreme, x)
 

@@ -1,10 +1,10 @@
-"""Gaussian corruption and the algebra of what a network may predict about it.
+"""Gaussian corruption, and the algebra of what a network may predict about it.
 
-One notation for every process: t = 0 is data, t = 1 is noise,
+One notation serves every process: t = 0 is data, t = 1 is noise, and
 
     xt = alpha(t) x0 + sigma(t) eps,   eps ~ N(0, I)                                       (1)
 
-A prediction is linear in the pair (x0, eps), so it is one row (a, b) of coefficients,
+Every prediction is linear in the pair (x0, eps), so it is one row (a, b) of coefficients,
 
     out = a x0 + b eps                                                                      (2)
 
@@ -13,16 +13,22 @@ A prediction is linear in the pair (x0, eps), so it is one row (a, b) of coeffic
         score  (0, -1/sigma)             F         (sigma/s, -s alpha) / std(xt), s = sigma_data
         mu     the mean of q(x_{k-1} | xt, x0), for chains of states k: `Chain.posterior`
 
-and all conversions are one: solve (1), (2) for (x0, eps), then apply another row. With
+All conversions are then the same: solve (1) and (2) for (x0, eps) and apply another row. With
 det = alpha b - sigma a,
 
     x0 = (b xt - sigma out) / det,   eps = (alpha out - a xt) / det                         (3)
 
-A pair is illegal where det = 0: eps cannot recover x0 from pure noise (alpha = 0). For data of
-standard deviation s = sigma_data, that of xt is sqrt(alpha^2 s^2 + sigma^2). Networks see xt
-divided by it (c_in, 1 for DDPM with s = 1), sampling starts with it, and F is the answer that is
-least correlated with xt and has variance 1: EDM's, for any process (alpha = 1: Karras et al., 2022,
-eq. 7; alpha^2 + sigma^2 = s = 1: F = -v).
+A process and a prediction do not go together where det = 0: eps, for example, cannot recover x0
+from pure noise (alpha = 0).
+
+For data of standard deviation s = sigma_data, xt has the standard deviation
+
+    std(xt) = sqrt(alpha^2 s^2 + sigma^2)                                                   (4)
+
+Networks see xt divided by it (c_in of EDM; for DDPM with s = 1 it is 1), and sampling starts with
+noise of this size. F is the target that has variance 1 and is least correlated with xt. It is the
+preconditioning of EDM, for any process: alpha = 1 gives Karras et al. 2022, eq. 7, and
+alpha^2 + sigma^2 = s = 1 gives F = -v.
 
 Sources: Ho et al. 2020 (DDPM, arXiv:2006.11239); Salimans & Ho 2022 (v, arXiv:2202.00512); Karras
 et al. 2022 (EDM, arXiv:2206.00364); Lipman et al. 2023 (velocity, arXiv:2210.02747).
@@ -36,7 +42,7 @@ import numpy as np
 
 from genjax import core
 
-# name: (process, t) -> (a, b), of t's shape
+# Rows of (2) by name: (process, t) -> (a, b), each of t's shape.
 ROWS = {
   "x0": lambda p, t: (jnp.ones_like(t), jnp.zeros_like(t)),
   "eps": lambda p, t: (jnp.zeros_like(t), jnp.ones_like(t)),
@@ -48,19 +54,19 @@ ROWS = {
 }
 
 
-def _v(alpha, sigma):
+def _v(alpha: jax.Array, sigma: jax.Array) -> tuple[jax.Array, jax.Array]:
   return -sigma, alpha
 
 
-def _f(alpha, sigma, s, std):
+def _f(alpha: jax.Array, sigma: jax.Array, s: float, std: jax.Array) -> tuple[jax.Array, jax.Array]:
   return sigma / s / std, -s * alpha / std
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Process:
-  """What all processes share; each has `coefficients` and its inverse `time` of its own.
+  """Base of all processes; each defines `coefficients` and the inverse, `time`.
 
-  sigma_data: standard deviation of x0, for what is scaled by that of xt.
+  sigma_data: standard deviation of x0, s of (4).
   """
 
   sigma_data: core.Positive = 1.0
@@ -71,60 +77,67 @@ class Process:
     return 1e-3
 
   def coefficients(self, t: jax.Array) -> tuple[jax.Array, jax.Array]:
-    """(alpha, sigma) at times t, of t's shape; (1, 0) at t = 0."""
+    """Returns (alpha, sigma) at times t, of t's shape; (1, 0) at t = 0."""
     raise NotImplementedError
 
   def time(self, lam: jax.Array) -> jax.Array:
-    """The time at which log(alpha/sigma) is lam."""
+    """Returns the time at which log(alpha/sigma) is lam."""
     raise NotImplementedError
 
   def rates(self, t: jax.Array) -> tuple[jax.Array, jax.Array]:
-    """(alpha', sigma'), derivatives by t."""
+    """Returns the derivatives (alpha', sigma') by t, of t's shape."""
     t = jnp.asarray(t)
+    # One forward derivative serves all times, since each coefficient depends on its own time.
     return jax.jvp(self.coefficients, (t,), (jnp.ones_like(t),))[1]
 
   def std(self, t: jax.Array) -> jax.Array:
-    """Standard deviation of xt."""
+    """Returns the standard deviation of xt, (4), of t's shape."""
     alpha, sigma = self.coefficients(t)
     return jnp.sqrt((alpha * self.sigma_data) ** 2 + sigma**2)
 
   def snap(self, u: jax.Array) -> jax.Array:
-    """Any u in [0, 1] to a time of training, from `least` to 1."""
+    """Maps u in [0, 1] to a time that training sees, from `least` to 1."""
     return self.least + (1 - self.least) * u
 
   def visit(self, t: jax.Array) -> jax.Array:
-    """The time of training that is nearest to t."""
+    """Returns the time that training sees nearest to t."""
     return jnp.clip(t, self.least, 1)
 
   def c_noise(self, t: jax.Array) -> jax.Array:
-    """What the network sees of the time: about as wide a range as DDPM's 0 ... 999."""
+    """Returns the noise level as the network sees it, about as wide as DDPM's 0 ... 999."""
     return 1000 * t
 
   def seen(self, xt: jax.Array, t: jax.Array) -> tuple[jax.Array, jax.Array]:
-    """What a network sees of xt [B, *event] and t [B]: (xt/std(xt), c_noise(t))."""
+    """Returns the inputs of a network, (xt/std(xt), c_noise(t)); xt [B, *event], t [B]."""
     return xt / core.expand(self.std(t), xt), self.c_noise(t)
 
   def grid(self, steps: int) -> np.ndarray:
-    """[steps + 1] even times from 1 to 0. UserError if the process has too few."""
+    """Returns [steps + 1] even times from 1 to 0."""
     return np.linspace(1, 0, steps + 1)
 
   def posterior(self, t: jax.Array) -> tuple[jax.Array, jax.Array]:
-    """The row of mu."""
-    raise core.UserError("prediction='mu' is of a step from state to state; use 'ddpm' or 'ncsn'")
+    """Returns the row of mu; raises UserError for processes that are no chain."""
+    raise core.UserError(
+      "prediction='mu' is the mean of a step from state to state, and this process has no states; "
+      "use process 'ddpm' or 'ncsn'"
+    )
 
   def check(self, prediction: str) -> None:
-    """UserError if `prediction` cannot be solved for (x0, eps) at some time."""
+    """Raises UserError for an unknown prediction, or one that does not determine (x0, eps)."""
     if prediction not in ROWS:
       raise core.unknown("prediction", prediction, ROWS)
+
     if not self._solvable(prediction):
+      # What to recommend: the predictions that do not fail in the same way.
       others = [name for name in ("v", "velocity", "x0", "F") if self._solvable(name)]
       raise core.UserError(
         f"prediction={prediction!r} with a process of zero terminal signal-to-noise ratio: pure "
         f"noise does not determine x0; use one of {', '.join(others)}"
       )
 
-  def _solvable(self, prediction):
-    """Whether det of (3) is not 0 at any time."""
+  def _solvable(self, prediction: str) -> bool:
+    """Returns whether det of (3) differs from 0 at all times that training sees."""
+    # A configuration may be made while a function is traced; here numbers are needed.
     with jax.ensure_compile_time_eval():
       t = self.snap(jnp.linspace(0, 1, 1001))
       alpha, sigma = self.coefficients(t)
@@ -133,20 +146,32 @@ class Process:
 
 
 def corrupt(process: Process, x0: jax.Array, eps: jax.Array, t: jax.Array) -> jax.Array:
-  """xt of (1); t [B] or scalar, arrays [B, *event]."""
-  alpha, sigma = process.coefficients(t)
+  """Returns xt of (1), [B, *event].
+
+  x0, eps: data and noise, [B, *event].
+  t: times, [B] or a scalar.
+  """
+  alpha, sigma = process.coefficients(t)  # [B]
   return core.expand(alpha, x0) * x0 + core.expand(sigma, x0) * eps
 
 
-def project(process: Process, prediction: str, x0, eps, t) -> jax.Array:
-  """What a network that predicts `prediction` should say of the pair (x0, eps): (2)."""
-  a, b = ROWS[prediction](process, t)
+def project(
+  process: Process, prediction: str, x0: jax.Array, eps: jax.Array, t: jax.Array
+) -> jax.Array:
+  """Returns the target (2) of a network that predicts `prediction`, [B, *event]."""
+  a, b = ROWS[prediction](process, t)  # [B]
   return core.expand(a, x0) * x0 + core.expand(b, x0) * eps
 
 
-def solve(process: Process, prediction: str, out, xt, t) -> tuple[jax.Array, jax.Array]:
-  """(x0, eps) that a network's output `out` at `xt` stands for: (3)."""
+def solve(
+  process: Process, prediction: str, out: jax.Array, xt: jax.Array, t: jax.Array
+) -> tuple[jax.Array, jax.Array]:
+  """Returns the pair (x0, eps) that a network's output `out` at xt stands for: (3).
+
+  out, xt: [B, *event].
+  t: times, [B] or a scalar.
+  """
   pair = *process.coefficients(t), *ROWS[prediction](process, t)
-  alpha, sigma, a, b = (core.expand(c, xt) for c in pair)
+  alpha, sigma, a, b = (core.expand(c, xt) for c in pair)  # [B, 1, ..., 1]
   det = alpha * b - sigma * a
   return (b * xt - sigma * out) / det, (alpha * out - a * xt) / det

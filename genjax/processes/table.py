@@ -1,4 +1,4 @@
-"""The processes by name, and how training looks at them."""
+"""The processes, and what goes with them in training, by name."""
 
 from genjax.processes import (
   chains,
@@ -23,6 +23,7 @@ PROCESSES = {
   "polynomial": continuous.Polynomial,
   "learned": learned.Learned,
 }
+# One table for each kind of spec of a configuration, see core.Slot.
 TABLES = {
   "process": PROCESSES,
   "noise": schedules.SCHEDULES,

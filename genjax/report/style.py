@@ -1,4 +1,4 @@
-"""The look of the page: one column, pictures as wide as it, light or dark as the screen."""
+"""The style sheet of the page: one column with pictures of its width, in light and dark colours."""
 
 STYLE = """
 :root { color-scheme: light dark;

@@ -1,9 +1,12 @@
-"""What samples are drawn for: where the cond of sample i comes from.
+"""What samples are drawn for: the condition of sample i.
 
-a person's word    the fields given on the command line, their values in turn
-labels in turn     i mod classes, for a model that is told nothing but the label
-examples           otherwise example i of the split that the run is measured on, with all its
-                   fields, so that they agree; that example's x is then the truth
+Each field that the model is told comes from the first of these that applies:
+
+    a person    The values given on the command line are taken in turn.
+    labels      If the label is all that is left to tell, sample i gets the label i mod classes.
+    examples    Otherwise sample i gets the fields of example i of the split that the run is
+                measured on. All fields are then of one example, so that they agree, and the x of
+                this example is the truth that the sample can be compared with.
 """
 
 import dataclasses
@@ -19,10 +22,11 @@ from genjax.data import pipeline
 
 @dataclasses.dataclass(frozen=True)
 class Conditions:
-  """The cond of samples for a model.
+  """The conditions of the samples of one model.
 
-  names: the fields that it is told. batches: of the data. said: {field: [K, *shape], or a
-  core.Partial of such}, by a person.
+  names: the fields that the model is told.
+  batches: the batches of its data.
+  said: {field: values [K, *shape], or a core.Partial of them} that a person gave, in model units.
   """
 
   names: tuple[str, ...]
@@ -36,22 +40,28 @@ class Conditions:
 
   @property
   def true(self) -> bool:
-    """Whether there is a truth: an x that belongs to what the samples are drawn for."""
+    """Whether each sample has a truth: the x that belongs to the fields it is drawn for."""
     fields = self.batches.dataset.spec.fields
     return self.of_examples and not self.said and all(fields[n].paired for n in self.names)
 
   def at(self, index: np.ndarray, split: str) -> core.Batch:
-    """cond of the samples of these numbers [N]."""
+    """Returns {field: values [N, *shape]} for the samples with the numbers `index` [N].
+
+    split: the split whose examples are used, where examples are.
+    """
     cond = {}
     if self.of_examples:
-      batch = self.batches.examples(split, index)  # each field in turn from its own end
+      # A column shorter than x starts again at its own end.
+      batch = self.batches.examples(split, index)
       cond = {name: batch[name] for name in self.names}
     elif "label" in self.names:
       cond = {"label": (index % self.batches.dataset.spec.classes).astype(np.int32)}
+
+    # What a person says replaces the values above.
     for name, values in self.said.items():
       cond[name] = jax.tree.map(lambda a: a[index % len(a)], values)
     return {name: cond[name] for name in self.names}
 
   def truth(self, index: np.ndarray, split: str) -> np.ndarray:
-    """The x of the examples that samples of these numbers are drawn for, in model units."""
+    """Returns x [N, *event], in model units, of the examples that samples `index` are drawn for."""
     return self.batches.examples(split, index)["x"]

@@ -1,16 +1,16 @@
-"""What checkpoints hold: the state of a run, or single groups of another one.
+"""What checkpoints hold: the state of a run, or single groups of another run.
 
-    newest      the newest checkpoint of a run, with the groups that config.load brings beside it
+    newest      the newest checkpoint of a run, with the groups that config.load adds to it
     groups      the groups of config.load, for a run that begins or that is guided after training
-    mixed       averages of a width that was not kept, from those that were
+    mixed       an average of a width that was not kept, from those that were
 
-A group is taken from a run's own checkpoint, never from what that run has itself loaded since.
+A group is always taken from the checkpoint of the run that has trained it, never from a run that
+has only loaded it.
 """
 
 import functools
-import json
 import pathlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import jax
@@ -18,51 +18,55 @@ import jax.numpy as jnp
 
 from genjax import config as config_lib
 from genjax import core
-from genjax.runs import build
+from genjax.runs import build, recorded
 from genjax.training import averages, checkpoints, sharding
 
 
-def restore(setup: build.Setup, workdir: pathlib.Path) -> core.TrainState:
-  """The newest checkpoint of a run directory, on every device."""
-  same_data(setup, workdir)
-  return newest(setup, checkpoints.Checkpoints(workdir))
-
-
 def newest(setup: build.Setup, saved: checkpoints.Checkpoints) -> core.TrainState:
-  """The newest of the checkpoints, on every device.
+  """Returns the newest of the checkpoints, on every device.
 
-  Groups that it lacks, since the run was trained without what now guides it, come from config.load.
+  A run may be guided after training by a model that it was trained without. The groups that its
+  checkpoint therefore lacks come from config.load.
   """
   state, missing = _stored(setup, saved)
   loaded = groups(setup, sharding.mesh(), missing)
-  place = lambda i, tree: {**tree, **{group: loaded[group][i] for group in missing}}
-  return state._replace(params=place(0, state.params), buffers=place(1, state.buffers))
+  params = {group: loaded[group][0] for group in missing}
+  buffers = {group: loaded[group][1] for group in missing}
+  return state._replace(
+    params={**state.params, **params},
+    buffers={**state.buffers, **buffers},
+  )
 
 
-def _stored(setup, saved):
-  """(the newest checkpoint, the pretrained groups that it lacks)."""
-  like, held = setup.abstract(sharding.mesh()), saved.groups()
+def _stored(
+  setup: build.Setup, saved: checkpoints.Checkpoints
+) -> tuple[core.TrainState, list[str]]:
+  """Returns (the newest checkpoint, the pretrained groups that it lacks)."""
+  like = setup.abstract(sharding.mesh())
+  held = saved.groups()
   missing = [group for group in setup.model.pretrained if held and group not in held]
+
   own = lambda tree: {name: a for name, a in tree.items() if name not in missing}
-  state = saved.restore(like._replace(params=own(like.params), buffers=own(like.buffers)))
-  return state, missing
+  like = like._replace(params=own(like.params), buffers=own(like.buffers))
+  return saved.restore(like), missing
 
 
-def averaged(config: Any, state: core.TrainState) -> core.Params:
-  """The parameters, with the average that config.eval_ema names in the place of the raw ones."""
+def averaged(config: Mapping[str, Any], state: core.TrainState) -> core.Params:
+  """Returns the parameters, averaged as config.eval_ema says; "" keeps the raw ones."""
   average = config["eval_ema"]
   return {**state.params, **(state.ema[average] if average else {})}
 
 
 def mixed(setup: build.Setup, workdir: pathlib.Path, state: core.TrainState) -> core.TrainState:
-  """The state, with the average of the width that config.eval_ema asks for, if it asks for one.
+  """Returns the state with the average that config.eval_ema="@WIDTH" asks for, if it does.
 
-  It is made of all "power" averages in the checkpoints that are there; see training/averages.py.
-  UserError if there are fewer than two.
+  The average is a mixture of all "power" averages in the checkpoints (training/averages.py).
+  Raises UserError if there are fewer than two of them.
   """
   name = setup.config["eval_ema"]
   if not name.startswith("@"):
     return state
+
   saved = checkpoints.Checkpoints(workdir)
   profiles = {n: a for n, a in setup.averages.items() if a.profile == "power"}
   have = [(step, profile.width) for step in saved.steps() for profile in profiles.values()]
@@ -71,6 +75,8 @@ def mixed(setup: build.Setup, workdir: pathlib.Path, state: core.TrainState) -> 
       f"eval_ema={name!r} needs averages of profile 'power' at two widths, or of several steps "
       f"(milestone_every); {workdir} holds {len(have)}"
     )
+
+  # One share for each average of each checkpoint, in the order of `have`.
   shares = iter(averages.mixture(have, (int(state.step), averages.width(name))))
   total = None
   for step in saved.steps():
@@ -82,25 +88,31 @@ def mixed(setup: build.Setup, workdir: pathlib.Path, state: core.TrainState) -> 
 
 
 def same_data(setup: build.Setup, workdir: pathlib.Path) -> None:
-  """UserError if a run was trained on other data than the same configuration finds now."""
-  if (workdir / "run.json").is_file():
-    before = json.loads((workdir / "run.json").read_text())["data"]
-    if before["hash"] != setup.data.hash:
-      raise core.UserError(
-        f"{workdir} was trained on other data ({before['origin']}); now there is "
-        f"{setup.data.origin}"
-      )
+  """Raises UserError if a run was trained on data of other contents than are there now."""
+  before = recorded.facts(workdir)
+  # Folders were once known by the names and sizes of their files, which cannot be compared.
+  named = setup.data.name == "image_folder" and "spec" not in before
+  if before and not named and before["hash"] != setup.data.hash:
+    raise core.UserError(
+      f"{workdir} was trained on other data ({before['origin']}); now there is "
+      f"{setup.data.origin}; give it the same data, or start anew in another --workdir"
+    )
 
 
-def groups(setup: build.Setup, over, wanted: Iterable[str] | None = None) -> dict[str, tuple]:
-  """{group: (params, buffers)} of config.load. UserError unless they are this model's arrays.
+def groups(
+  setup: build.Setup, over: jax.sharding.Mesh, wanted: Iterable[str] | None = None
+) -> dict[str, tuple[Any, Any]]:
+  """Returns {group: (params, buffers)} of config.load.
 
-  wanted: the groups to bring; all that config.load names if not said.
+  wanted: the groups to load, by default all that config.load names.
+
+  Raises UserError unless the arrays have the shapes that this model needs.
   """
   where = setup.config["load"]
   where = {name: where[name] for name in (where if wanted is None else wanted)}
   if not where:
     return {}
+
   loaded = {name: group(path) for name, path in where.items()}
   params = setup.abstract(over).params
   for name, (own, _) in loaded.items():
@@ -111,7 +123,7 @@ def groups(setup: build.Setup, over, wanted: Iterable[str] | None = None) -> dic
 
 
 def group(where: str) -> tuple[Any, Any]:
-  """(params, buffers) of "runs/NAME:group", averaged, or "runs/NAME:group@raw"."""
+  """Returns (params, buffers) of "runs/NAME:group", averaged, or of "runs/NAME:group@raw"."""
   path, _, name = where.rpartition(":")
   name, _, raw = name.partition("@")
   if raw not in ("", "raw"):
@@ -122,9 +134,9 @@ def group(where: str) -> tuple[Any, Any]:
     config = config_lib.of_run(path)
   except core.UserError as e:
     raise core.UserError(f"load: {e}") from None
+
   workdir = pathlib.Path(path)
-  setup = build.assemble({**config, "eval_ema": ""} if raw else config)
-  same_data(setup, workdir)
+  setup = build.assemble({**config, "eval_ema": ""} if raw else config, workdir)
   state, _ = _stored(setup, checkpoints.Checkpoints(workdir))
   params = averaged(setup.config, mixed(setup, workdir, state))
   if name not in params:

@@ -1,33 +1,48 @@
 """A trained model with its parameters, as metrics, pictures and notebooks see it.
 
     run = open_run("runs/ddpm_mnist")
-    run.samples(16)["x"]
+    x = run.sample(8, seed=0)
+    x = run.sample(8, label=7)
+    run.likelihood(x, label=np.full(8, 7))
+    run.reconstruct(x)
+    run.metrics()
 
-Samples are drawn by one function in chunks of one fixed size: sample i is a pure function of
-(seed, i), and of what it is drawn for, bitwise the same for any number of them.
+Samples are drawn by one compiled function in chunks of one fixed size. Sample i is a pure function
+of (seed, i) and of what it is drawn for, bitwise the same however many samples are drawn.
 """
 
 import copy
 import pathlib
 import zlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import jax
 import numpy as np
 
 from genjax import config as config_lib
-from genjax import core
+from genjax import core, registry
 from genjax.data import transforms
-from genjax.runs import build, conditions, load
-from genjax.training import sharding
+from genjax.evaluation import likelihoods, metrics
+from genjax.runs import build, conditions, load, recorded
+from genjax.training import checkpoints, sharding
+
+# The entry of a chunk of samples that says which of them are not finite numbers.
+FAULTY = "faulty"
 
 
 class Run:
-  """A model with its parameters, and its data and samples, each made once.
+  """A model with its parameters, its data, and its samples, each made once.
 
-  step: of the parameters; num: how many samples metrics look at; unaveraged: the raw parameters.
-  split: what they measure against, "test"; while training goes on `against("valid")`.
+  setup: everything that the configuration describes.
+  params, buffers: the parameters that samples and metrics use, and the buffers beside them.
+  step: the number of updates that made them.
+  unaveraged: the parameters without their average.
+  split: what metrics measure against: "test", or "valid" while training goes on.
+  num: how many samples metrics look at.
+  settings: {key: value} of what was asked for otherwise than the run was trained; {} is the run
+    itself.
+  progress: called with (done, total, what) while samples are drawn and examples are measured.
   """
 
   def __init__(
@@ -38,72 +53,184 @@ class Run:
     step: int,
     unaveraged: core.Params | None = None,
   ):
-    self.setup, self.params, self.buffers, self.step = setup, params, buffers, step
+    self.setup = setup
+    self.params = params
+    self.buffers = buffers
+    self.step = step
     self.unaveraged = params if unaveraged is None else unaveraged
+
+    self.config = setup.config
+    self.model = setup.model
+    self.data = setup.data
+    self.spec = setup.data.spec
+    self.num = setup.config["num"]
     self.split = "test"
-    self.config, self.model, self.data = setup.config, setup.model, setup.data
-    self.spec, self.num = setup.data.spec, setup.config["num"]
+    self.settings: Mapping[str, Any] = {}
+    self.progress: Callable[[int, int, str], None] = lambda done, total, what: None
     self.conditions = conditions.Conditions(getattr(self.model, "conditions", ()), setup.pipeline)
-    self._drawn = {}  # chunks of seed 0 by the number of their first sample, and the split
+    self._drawn = {}  # (number of its first sample, split) -> a chunk of seed 0
+
+  @classmethod
+  def open(cls, workdir: pathlib.Path, config: Mapping[str, Any] | None = None) -> "Run":
+    """Opens the newest checkpoint of a run directory.
+
+    config: another configuration than the run's own, which differs in what may be changed after
+      training.
+    """
+    own = config_lib.from_run(workdir)[0]
+    config = own if config is None else config
+    setup = build.assemble(config, workdir)
+    state = load.newest(setup, checkpoints.Checkpoints(workdir))
+    run = cls.of_state(setup, load.mixed(setup, workdir, state))
+    run.settings = _settings(own, setup, workdir)
+    return run
+
+  @classmethod
+  def of_state(cls, setup: build.Setup, state: core.TrainState) -> "Run":
+    """Returns the run of a state, its parameters averaged as config.eval_ema says."""
+    params = load.averaged(setup.config, state)
+    return cls(setup, params, state.buffers, int(state.step), state.params)
 
   def against(self, split: str) -> "Run":
-    """The same run, measured against another split; its samples too, unless drawn for examples."""
+    """Returns the same run, measured against another split.
+
+    Samples that are drawn for examples are drawn for those of that split.
+    """
     other = copy.copy(self)
     other.split = split
     return other
 
   def told(self, said: Mapping[str, Any]) -> "Run":
-    """The same run, its samples drawn for what a person says: {field: [K, *shape] or a Partial}."""
+    """Returns the same run, its samples drawn for what a person says.
+
+    said: {field: values [K, *shape] or a core.Partial of them}, in model units; sample i is drawn
+      for value i mod K.
+    """
     other = copy.copy(self)
     other.conditions = conditions.Conditions(self.conditions.names, self.setup.pipeline, said)
     other._drawn = {}
     return other
 
-  @classmethod
-  def of_state(cls, setup: build.Setup, state: core.TrainState) -> "Run":
-    """With the average that config.eval_ema names in the place of the raw parameters."""
-    params = load.averaged(setup.config, state)
-    return cls(setup, params, state.buffers, int(state.step), state.params)
-
   def raw(self) -> "Run":
-    """The same run without the average."""
-    return Run(self.setup, self.unaveraged, self.buffers, self.step).against(self.split)
-
-  @classmethod
-  def open(cls, workdir: pathlib.Path, config: Mapping[str, Any] | None = None) -> "Run":
-    """Of a run directory's newest checkpoint, under its own configuration or another."""
-    config = config_lib.from_run(workdir)[0] if config is None else config
-    setup = build.assemble(config)
-    return cls.of_state(setup, load.mixed(setup, workdir, load.restore(setup, workdir)))
+    """Returns the same run with the parameters that were not averaged."""
+    other = copy.copy(self)
+    other.params = self.unaveraged
+    other._drawn = {}
+    return other
 
   def key(self, name: str) -> jax.Array:
-    """A key for one use in evaluation, never of the training stream."""
+    """Returns a key for one use in evaluation, never one of the training stream."""
     return jax.random.fold_in(jax.random.key(self.config["seed"]), zlib.crc32(name.encode()))
 
   def batch(self, split: str, n: int | None = None) -> core.Batch:
-    """The first n examples of a split, as models see them."""
+    """Returns the first n examples of a split (all by default), as models see them."""
     size = len(self.data.splits[split]["x"])
     return next(self.setup.pipeline.sequential(split, min(n or size, size)))
 
+  # What a notebook asks for.
+
+  def sample(self, num: int, seed: int = 0, **said: Any) -> np.ndarray:
+    """Returns samples 0 ... num - 1 of a seed, [num, *event] in stored units.
+
+    Stored units are those of the data: uint8 grey levels of pictures, else float32.
+
+    said: what they are drawn for, by the names of the fields: one value, or several that are taken
+      in turn, in model units. Without it, they are drawn as --mode=sample draws them.
+
+    Raises UserError if the model has no samples, or is told nothing of a field.
+    """
+    if not hasattr(self.model, "sample"):
+      raise core.UserError("this model has no samples")
+    run = self.told(self._values(said)) if said else self
+    return joined(list(run.chunks(seed, num)))["x"]
+
+  def likelihood(self, x: np.ndarray, **given: Any) -> dict[str, np.ndarray]:
+    """Returns {"NAME/KIND": log-likelihoods [N] in nats} of examples x [N, *event], stored units.
+
+    given: the fields that the model is told, by their names, in model units.
+
+    Raises UserError if the model has no likelihood, or a field is missing.
+    """
+    known = getattr(self.model, "likelihoods", {})
+    if not known:
+      raise core.UserError("this model has no likelihood")
+    batch = {"x": self.seen(x), **self._cond(given, len(x))}
+    values = {}
+    for name, likelihood in known.items():
+      key = self.key(f"likelihood/{name}")
+      program = jax.jit(likelihood.log_prob)
+      kind = likelihood.kind.replace(" ", "-")
+      values[f"{name}/{kind}"] = likelihoods.over(self, program, batch, key)
+    return values
+
+  def reconstruct(self, x: np.ndarray, **given: Any) -> np.ndarray:
+    """Returns what the model makes of examples x [N, *event], both in stored units.
+
+    given: as in `likelihood`. Raises UserError if the model does not reconstruct.
+    """
+    if not hasattr(self.model, "reconstruct"):
+      raise core.UserError("this model does not reconstruct")
+    cond = self._cond(given, len(x))
+    return self.stored(_local(self.setup.again(self.params, self.buffers, self.seen(x), cond)))
+
+  def metrics(self, *names: str) -> dict[str, float]:
+    """Returns the named metrics of evaluation/metrics.py, by default those of the configuration."""
+    return metrics.measure(self, names or self.config["metrics"])
+
+  def _values(self, said: Mapping[str, Any]) -> dict[str, Any]:
+    """Returns what is said as arrays [K, *shape] of the fields' types."""
+    values = {}
+    for name, value in said.items():
+      if name not in self.conditions.names:
+        raise core.unknown(
+          "condition", name, self.conditions.names or ("this model is told nothing",)
+        )
+      field = self.spec.fields[name]
+      shaped = lambda a, field=field: np.asarray(a, field.dtype).reshape(-1, *field.shape)
+      values[name] = value if isinstance(value, core.Partial) else shaped(value)
+    return values
+
+  def _cond(self, given: Mapping[str, Any], n: int) -> core.Batch:
+    """Returns the conditions of n examples; one value is taken for all of them."""
+    values = self._values(given)
+    for name in self.conditions.names:
+      if name not in values:
+        raise core.UserError(f"this model is told {name!r}; give it as {name}=...")
+    turns = lambda a: np.asarray(a)[np.arange(n) % len(a)]
+    return jax.tree.map(turns, values)
+
+  # Samples and reconstructions, as pictures and metrics see them.
+
   def samples(self, n: int) -> dict[str, Any]:
-    """The first n samples of seed 0: "x" in stored units and the conditions it was drawn for."""
-    return joined(list(self.chunks(0, n)))
+    """Returns the first n samples of seed 0: "x" in stored units, and what each was drawn for.
+
+    Raises NotFinite if some of them are not numbers.
+    """
+    samples = joined(list(self.chunks(0, n)))
+    bad = int(np.sum(samples.pop(FAULTY)))
+    if bad:
+      raise core.NotFinite(f"{bad:,} of {n:,} samples are not finite numbers")
+    return samples
 
   def truth(self, n: int) -> np.ndarray | None:
-    """The x, in stored units, that the first n samples are asked for; None where there is none."""
+    """Returns the x, in stored units, that the first n samples ought to be, or None."""
     if not self.conditions.true:
       return None
     return self.stored(self.conditions.truth(np.arange(n), self.split))
 
   def reconstructions(self, n: int) -> tuple[np.ndarray, np.ndarray]:
-    """(the first n examples of run.split, what the model makes of them), in stored units."""
+    """Returns (the first n examples of run.split, what the model makes of them), stored units."""
     batch = self.batch(self.split, n)
     cond = core.given(self.model, batch)
     again = self.setup.again(self.params, self.buffers, batch["x"], cond)
     return self.stored(batch["x"]), self.stored(_local(again))
 
   def chunks(self, seed: int, num: int) -> Iterator[dict[str, Any]]:
-    """Samples 0 ... num - 1 of a seed, `sample_batch` at a time; those of `num` are kept."""
+    """Yields samples 0 ... num - 1 of a seed, `sample_batch` at a time.
+
+    A chunk holds "x", what its samples were drawn for, and FAULTY, bool: which samples are not
+    finite numbers. The chunks that metrics need are kept.
+    """
     size = self.config["sample_batch"]
     split = self.split if self.conditions.of_examples else ""
     for first in range(0, num, size):
@@ -112,27 +239,35 @@ class Run:
         part = self._chunk(seed, first)
       if seed == 0 and first < self.num:
         self._drawn[first, split] = part
+      self.progress(min(first + size, num), num, "samples")
       yield jax.tree.map(lambda a: a[: num - first], part)  # noqa: B023 - used at once
 
-  def _chunk(self, seed, first):
-    """One chunk: "x" in stored units, and what it was drawn for."""
-    cond = self._cond(first)
+  def _chunk(self, seed: int, first: int) -> dict[str, Any]:
+    """Draws one chunk, see `chunks`."""
+    cond = self._told_at(first)
     x = self.setup.sample(self.params, self.buffers, *self._inputs(seed, first, cond))
-    return {"x": self.stored(_local(x)), **cond}
+    x = _local(x)
+    finite = np.isfinite(x).reshape(len(x), -1).all(axis=1)
+    return {"x": self.stored(x), **cond, FAULTY: ~finite}
 
   def trajectory(self, seed: int, num: int, frames: int) -> np.ndarray:
-    """[frames, num, *event] of the first chunk, in stored units; its last frame are its samples."""
-    inputs = self._inputs(seed, 0, self._cond(0))
+    """Returns the way to the first `num` samples, [frames, num, *event] in stored units.
+
+    Its last frame is the samples. `num` is at most `sample_batch`.
+    """
+    inputs = self._inputs(seed, 0, self._told_at(0))
     film = self.setup.trajectory(self.params, self.buffers, *inputs, frames=frames)
     return self.stored(_local(film)[:, :num])
 
-  def _cond(self, first):
-    """cond of one chunk, all of it on every host."""
-    size = self.config["sample_batch"]
-    return self.conditions.at(first + np.arange(size, dtype=np.int32), self.split)
+  def _told_at(self, first: int) -> core.Batch:
+    """Returns the conditions of one chunk, all of it on every host."""
+    index = first + np.arange(self.config["sample_batch"], dtype=np.int32)
+    return self.conditions.at(index, self.split)
 
-  def _inputs(self, seed, first, cond):
-    """The root key, the numbers of one chunk's samples and their cond, cut over the devices."""
+  def _inputs(
+    self, seed: int, first: int, cond: core.Batch
+  ) -> tuple[jax.Array, jax.Array, core.Batch]:
+    """Returns the root key, the numbers of a chunk's samples and their cond, over the devices."""
     size = self.config["sample_batch"]
     index = first + np.arange(size, dtype=np.int32)
     root = jax.random.fold_in(jax.random.key(seed), zlib.crc32(b"samples"))
@@ -141,29 +276,47 @@ class Run:
     return root, placed["index"], placed["cond"]
 
   def stored(self, x: np.ndarray) -> np.ndarray:
-    """Model units to those of the data's columns: uint8 levels, or float32 as it is."""
+    """Returns x in the units of the data's columns: uint8 levels, or float32 as it is."""
     if self.spec.levels and self.spec.range:
       return transforms.quantize(x, self.spec.levels, self.spec.range)
     return np.asarray(x, np.float32)
 
+  def seen(self, x: np.ndarray) -> np.ndarray:
+    """Returns x as the model sees it: the inverse of `stored`."""
+    if self.spec.levels and self.spec.range:
+      return transforms.scale(np.asarray(x), self.spec.levels, self.spec.range)
+    return np.asarray(x, self.spec.dtype)
+
+
+def _settings(own: Mapping[str, Any], setup: build.Setup, workdir: pathlib.Path) -> dict[str, Any]:
+  """Returns in what a configuration, or its data, differ from those that a run was trained with."""
+  places = registry.view("data", own["data"], training=True)
+  changed = config_lib.difference(own, setup.config)
+  settings = {key: new for key, (_, new) in changed.items() if key not in places}
+  before = recorded.facts(workdir).get("hash", setup.data.hash)
+  if before != setup.data.hash:
+    settings["data.hash"] = setup.data.hash
+  return settings
+
 
 def open_run(workdir: str | pathlib.Path, overrides: Sequence[str] = ()) -> Run:
-  """The Run of a run directory's newest checkpoint.
+  """Returns the Run of a run directory's newest checkpoint.
 
   overrides: "key=value" of what may be changed after training, such as "model.sampler.steps=20".
+
   Raises core.UserError if this is no run directory.
   """
-  workdir = pathlib.Path(workdir)
+  workdir = pathlib.Path(workdir).expanduser()
   return Run.open(workdir, config_lib.from_run(workdir, overrides)[0])
 
 
 def joined(parts: Sequence[dict[str, Any]]) -> dict[str, Any]:
-  """Chunks of samples as one."""
+  """Returns chunks of samples as one."""
   return jax.tree.map(lambda *arrays: np.concatenate(arrays), *parts)
 
 
 def _local(x: jax.Array) -> np.ndarray:
-  """All of an array that may be spread over hosts."""
+  """Returns all of an array that may be spread over hosts."""
   if jax.process_count() == 1:
     return np.asarray(x)
   from jax.experimental import multihost_utils

@@ -1,4 +1,4 @@
-"""The solvers by name, with their grids and guidance."""
+"""The names of solvers, time grids and guidance methods, as configurations spell them."""
 
 from genjax.samplers import (
   adams,

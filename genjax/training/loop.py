@@ -1,7 +1,10 @@
-"""The loop: batches in, updates, and hooks at their cadence. It knows no family and writes no file.
+"""The training loop: takes batches, makes updates and calls hooks at regular steps.
 
-Nothing waits for the device between two log lines: metrics stay there until they are logged, and a
-step that is not finite halts in the graph (step.py), so the host finds out when it next looks.
+The loop knows no family of models and writes no file.
+
+Between two log lines the host does not wait for the device. Metrics stay on the device until they
+are logged. A step whose result is not finite halts the training inside the compiled step (see
+step.py), and the host finds out when it next reads `state.halted`.
 """
 
 import collections
@@ -10,7 +13,8 @@ import functools
 import queue
 import signal
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import Any
 
 import jax
 import numpy as np
@@ -20,21 +24,49 @@ from genjax.training import program as program_lib
 from genjax.training import sharding
 from genjax.training import step as step_lib
 
-Hook = tuple[int, Callable[[int, core.TrainState], None]]  # (every, function(step, state))
+# How many steps are looked at before training, to find the longest stretches.
+HORIZON = 200_000
+# (every, function(step, state)): the function is called after every `every` steps, 0 for never.
+Hook = tuple[int, Callable[[int, core.TrainState], None]]
 
 
 class Diverged(Exception):
-  """The first step whose metrics were not finite, and their names."""
+  """Training has reached a step whose metrics or parameters are not finite.
+
+  step: the first such step.
+  names: the metrics that are not finite, or ("parameters",) if all metrics are.
+  state: the last good state, from before that step; set by `fit`.
+  """
 
   def __init__(self, step: int, names: Sequence[str]):
     super().__init__(
-      f"diverged at step {step}: {', '.join(names)} not finite; the state before it is saved"
+      f"diverged at step {step}: {', '.join(names)} not finite; "
+      "the state from before this step is saved"
     )
-    self.step, self.names = step, tuple(names)
+    self.step = step
+    self.names = tuple(names)
+
+
+class HookFailed(Exception):
+  """What runs beside the training has failed: a hook, a writer or the console.
+
+  step: the updates that were made before.
+  state: the state after them, which is good.
+  """
+
+  def __init__(self, step: int, state: core.TrainState):
+    super().__init__(f"stopped at step {step}")
+    self.step = step
+    self.state = state
 
 
 class Interrupt:
-  """Turns the first SIGTERM or Ctrl-C into a flag, read between steps; the second one kills."""
+  """Turns the first SIGTERM or Ctrl-C into a flag that the loop reads between steps.
+
+  A second signal ends the process at once, as usual. Use as a context manager.
+
+  name: the signal that has arrived, "" if none has.
+  """
 
   def __init__(self):
     self.name = ""
@@ -47,13 +79,17 @@ class Interrupt:
     for number, handler in self.before.items():
       signal.signal(number, handler)
 
-  def _note(self, number, _):
+  def _note(self, number: int, _: Any) -> None:
     self.name = signal.Signals(number).name
+    # From now on a signal has its usual effect.
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
   def everywhere(self) -> bool:
-    """Whether to stop now: all hosts must answer alike, so they agree on the flag."""
+    """Returns whether to stop now, the same answer on all hosts.
+
+    With several hosts this is a collective operation: every host must call it at the same step.
+    """
     if jax.process_count() == 1:
       return bool(self.name)
     from jax.experimental import multihost_utils
@@ -73,26 +109,37 @@ def fit(
   hooks: Sequence[Hook],
   interrupt: Interrupt,
 ) -> core.TrainState:
-  """Trains from `state.step` to `steps`, or until interrupted.
+  """Trains from `state.step` to `steps`, or until interrupted, and returns the last state.
 
-  batches: (start, stop) -> this host's rows of the batches of these steps, a pure function. log:
-  (every, write(step, metrics)), the metrics being means since the last line. Hooks also run after
-  the last step; a cadence of 0 is never. Raises Diverged, whose attribute `state` is the last good
-  one.
+  batches: (start, stop) -> this host's rows of the batches of steps start ... stop - 1. A pure
+    function, so that a resumed run sees the batches that it would have seen.
+  log: (every, write(step, metrics)) with every > 0. Each metric is its mean over the steps since
+    the last log line that have it.
+  hooks: called at their steps, and all but those of `every` = 0 also after the last step.
+
+  Raises Diverged, whose attribute `state` is the last good state. Raises HookFailed from whatever
+  `log` or a hook raises, with the state that they were given.
   """
-  start, recent = int(state.step), []
+  start = int(state.step)
+  recent = []
   if start >= steps:
     return state
+
   placed = lambda step: sharding.place(next(batches(step, step + 1)), program.over)
   cadences = [every for every, _ in (log, *hooks) if every]
+  most = program.most(state, placed(start))
   plan = functools.partial(
-    program_lib.stretches, program.model, stop=steps, cadences=cadences,
-    most=program.most(state, placed(start)),
-  )  # fmt: skip
-  sizes = {}
-  for stretch in plan(0):
-    sizes[stretch.due] = max(stretch.count, sizes.get(stretch.due, 0))
+    program_lib.stretches,
+    program.model,
+    stop=steps,
+    cadences=cadences,
+    most=most,
+  )
+  # The stacks of batches have the sizes that a run from step 0 needs, so that a resumed run
+  # compiles the same programs as a run that never stopped.
+  sizes = _sizes(plan(0, stop=min(steps, HORIZON)), most)
   fed = program_lib.feed(batches(start, steps), plan(start), sizes, program.over)
+
   with contextlib.closing(ahead(fed)) as ready:
     for (first, count, now), batch in ready:
       if sizes[now] == 1:
@@ -100,29 +147,59 @@ def fit(
       else:
         state, metrics = program.several(state, batch, count, due=now)
       recent.append((count, metrics))
+
       done = first + count
       end = done == steps
       due = [hook for every, hook in hooks if every and (done % every == 0 or end)]
       logging = done % log[0] == 0 or end
+      # Several hosts agree on a stop at log lines only: asking waits for the device.
       stop = (logging or jax.process_count() == 1) and interrupt.everywhere()
+
+      # A state that has diverged is neither logged nor handed to a hook.
       if logging or due or stop:
         _check(state, program, placed)
-      if logging:
-        log[1](done, mean(recent))
-        recent = []
-      for hook in due:
-        hook(done, state)
+      try:
+        if logging:
+          log[1](done, mean(recent))
+          recent = []
+        for hook in due:
+          hook(done, state)
+      except Exception as error:
+        raise HookFailed(done, state) from error
       if stop:
         break
   return state
 
 
-def _check(state, program, placed):
-  """Raises Diverged if the state has halted; the step is made again to see which metric it was."""
+def _sizes(plan: Iterable[program_lib.Stretch], most: int) -> Mapping[tuple[int, ...], int]:
+  """Returns {due objectives: the number of steps of their longest stretch}.
+
+  Combinations that the plan does not reach have `most`.
+  """
+  sizes = collections.defaultdict(lambda: most)
+  longest = {}
+  for stretch in plan:
+    longest[stretch.due] = max(stretch.count, longest.get(stretch.due, 0))
+  sizes.update(longest)
+  return sizes
+
+
+def _check(
+  state: core.TrainState,
+  program: program_lib.Program,
+  placed: Callable[[int], core.Batch],
+) -> None:
+  """Raises Diverged if the state has halted.
+
+  The state is still the one from before the step that failed, so that step is made again to see
+  which of its metrics are not finite. placed: step -> the batch of that step on the devices.
+  """
   halted = int(state.halted)
   if halted < 0:
     return
+
   due = step_lib.due_at(program.model, halted)
+  # A copy, since the program donates its state and the caller still wants this one.
   _, metrics = program.once(copy(state), placed(halted), due=due)
   names = sorted(k for k, v in metrics.items() if not np.isfinite(v))
   error = Diverged(halted, names or ["parameters"])
@@ -132,13 +209,17 @@ def _check(state, program, placed):
 
 @jax.jit
 def copy(state: core.TrainState) -> core.TrainState:
-  """The same state in arrays of its own, which may be donated."""
+  """Returns the same state in new arrays, which a compiled program may overwrite."""
   return jax.tree.map(lambda a: a.copy(), state)
 
 
 def mean(recent: Sequence[tuple[int, Mapping[str, jax.Array]]]) -> dict[str, float]:
-  """The mean of each metric over the steps that have it, from (count, sums) of some steps each."""
-  counts, sums = collections.Counter(), collections.Counter()
+  """Returns the mean of each metric over the steps that have it.
+
+  recent: pairs (count, metrics), each metric being its sum over `count` steps.
+  """
+  counts = collections.Counter()
+  sums = collections.Counter()
   for count, metrics in jax.device_get(recent):
     for name, value in metrics.items():
       counts[name] += count
@@ -147,8 +228,13 @@ def mean(recent: Sequence[tuple[int, Mapping[str, jax.Array]]]) -> dict[str, flo
 
 
 def ahead(batches: Iterator, depth: int = 2) -> Iterator:
-  """The same items, made `depth` ahead in a thread; its errors are raised here, in their turn."""
-  ready, stop = queue.Queue(depth), threading.Event()
+  """Yields the items of `batches`, which a thread prepares up to `depth` items in advance.
+
+  An error of `batches` is raised here, after the items that came before it. Closing this iterator
+  ends the thread.
+  """
+  ready = queue.Queue(depth)  # of (item, None), or (None, error) at the end
+  stop = threading.Event()
 
   def work():
     try:
@@ -162,6 +248,7 @@ def ahead(batches: Iterator, depth: int = 2) -> Iterator:
 
   thread = threading.Thread(target=work, daemon=True)
   thread.start()
+
   try:
     while True:
       batch, error = ready.get()
@@ -175,9 +262,11 @@ def ahead(batches: Iterator, depth: int = 2) -> Iterator:
     thread.join()
 
 
-def _put(ready, item, stop):
+def _put(ready: queue.Queue, item: tuple, stop: threading.Event) -> None:
+  """Puts an item into the queue, or gives up once `stop` is set."""
   while not stop.is_set():
     try:
+      # A timeout, so that a full queue which nobody reads any more does not hold the thread.
       return ready.put(item, timeout=0.1)
     except queue.Full:
       continue

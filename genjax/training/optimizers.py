@@ -1,10 +1,15 @@
-"""Optimizers from data: dict(name="adam", lr=1e-3, schedule=dict(name="warmup_cosine"), clip=1.).
+"""Optimizers as configurations name them:
 
-Every optax rule below is a dataclass whose fields are the rule's own hyper-parameters and those of
-`Optimizer`. Left out are the rules that take no schedule (rprop, sm3, cocob), need more than a
+    dict(name="adam", lr=1e-3, schedule=dict(name="warmup_cosine"), clip=1.0)
+
+Every optax rule listed below becomes a dataclass. Its fields are the hyper-parameters of the rule
+and the fields of `Optimizer`. One optimizer serves one parameter group, and its learning-rate
+schedule counts the updates of that group.
+
+Some optax rules are left out: those that take no schedule (rprop, sm3, cocob), need more than a
 gradient (polyak_sgd, lbfgs, momo, sophia, dpsgd, noisy_sgd), wrap another rule (galore,
-schedule_free) or have been replaced (optimistic_adam). One optimizer serves one parameter group;
-its schedule counts that group's own updates.
+schedule_free) or have been replaced (the first optimistic_adam; optax's optimistic_adam_v2 has its
+name here).
 """
 
 import dataclasses
@@ -19,7 +24,10 @@ from genjax import core
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Constant:
-  """lr, after a linear warm-up over the first `warmup` updates."""
+  """A constant learning rate after a linear warm-up.
+
+  warmup: the number of updates in which the learning rate rises to its peak.
+  """
 
   warmup: core.Count = 0
 
@@ -29,7 +37,11 @@ class Constant:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class CosineDecay:
-  """Warm-up, then half a cosine from lr to `final` lr (Loshchilov & Hutter 2017)."""
+  """Linear warm-up, then half a cosine from the peak down (Loshchilov & Hutter 2017).
+
+  warmup: the number of updates in which the learning rate rises to its peak.
+  final: the learning rate at the end, as a share of the peak.
+  """
 
   warmup: core.Count = 0
   final: core.Fraction = 0.0
@@ -41,7 +53,11 @@ class CosineDecay:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class LinearDecay:
-  """Warm-up, then a straight line from lr to `final` lr."""
+  """Linear warm-up, then a straight line from the peak down.
+
+  warmup: the number of updates in which the learning rate rises to its peak.
+  final: the learning rate at the end, as a share of the peak.
+  """
 
   warmup: core.Count = 0
   final: core.Fraction = 0.0
@@ -52,25 +68,27 @@ class LinearDecay:
 
 
 def _after_warmup(warmup: int, lr: float, schedule: optax.Schedule) -> optax.Schedule:
+  """Returns a linear warm-up to lr over `warmup` updates, followed by the schedule."""
   if not warmup:
     return schedule
-  # The first update already moves: lr / warmup, not zero.
-  return optax.join_schedules(
-    [optax.linear_schedule(lr / warmup, lr, max(1, warmup - 1)), schedule], [warmup]
-  )
+  # The first update already moves: its learning rate is lr / warmup, not zero.
+  rise = optax.linear_schedule(lr / warmup, lr, max(1, warmup - 1))
+  return optax.join_schedules([rise, schedule], [warmup])
 
 
+# An instance maps (peak learning rate, number of updates) to an optax schedule.
 SCHEDULES = {"constant": Constant, "warmup_cosine": CosineDecay, "warmup_linear": LinearDecay}
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Optimizer:
-  """What every rule takes beside its own hyper-parameters.
+  """The settings that all rules share.
 
-  lr: peak learning rate; schedule: its course over the group's updates.
-  clip: the gradient's global norm is cut to this, 0 for never.
-  decay_all: weight decay on every parameter, not only on those of two or more dimensions (the
-    default leaves out biases and norms).
+  lr: the peak learning rate.
+  schedule: how the learning rate changes over the updates of the group.
+  clip: a gradient whose global norm is larger than this is scaled down to it; 0 never clips.
+  decay_all: whether weight decay acts on every parameter. By default it acts only on those of two
+    or more dimensions, which leaves out biases and the scales of normalization layers.
   """
 
   lr: core.Positive = 1e-3
@@ -79,30 +97,43 @@ class Optimizer:
   decay_all: bool = False
 
   def rule(self, updates: int) -> optax.GradientTransformation:
-    """The gradient transformation for a group that gets `updates` of them."""
+    """Returns the optax gradient transformation for a group that gets `updates` updates."""
+    # The hyper-parameters of the rule are the fields that `Optimizer` does not have.
     own = {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}
     own = {name: value for name, value in own.items() if name not in _SHARED}
+
+    # Not every rule has weight decay, so not every rule takes a mask.
     masks = [a for a in inspect.signature(self.optax_rule).parameters if a in _MASKS]
     if not self.decay_all:
-      own |= dict.fromkeys(masks, lambda params: jax.tree.map(lambda p: p.ndim > 1, params))
+      matrices = lambda params: jax.tree.map(lambda p: p.ndim > 1, params)
+      own |= dict.fromkeys(masks, matrices)
+
     rule = self.optax_rule(learning_rate=self.schedule(self.lr, updates), **own)
     return optax.chain(optax.clip_by_global_norm(self.clip), rule) if self.clip else rule
 
 
 _SHARED = frozenset(f.name for f in dataclasses.fields(Optimizer))
-_MASKS = ("mask", "weight_decay_mask")  # optax's two names for the parameters to decay
+# optax has two names for the argument that selects the parameters with weight decay.
+_MASKS = ("mask", "weight_decay_mask")
 
 
 def _from_optax(name: str, rule: Callable) -> type[Optimizer]:
-  """The dataclass of an optax rule: its number-valued arguments, with optax's defaults."""
+  """Returns the dataclass of an optax rule.
+
+  Its fields beside those of `Optimizer` are the arguments of the rule that are numbers or booleans,
+  with the defaults of optax.
+  """
   defaults = {a.name: a.default for a in inspect.signature(rule).parameters.values()}
   if defaults.get("momentum", 0.0) is None:
-    defaults["momentum"] = 0.0  # the same as none, and a number that a config can override
+    # The same as None, and a number that a configuration can override.
+    defaults["momentum"] = 0.0
+
   numbers = {
     key: value
     for key, value in defaults.items()
     if isinstance(value, (bool, int, float)) and key not in (*_MASKS, "learning_rate")
   }
+
   return dataclasses.make_dataclass(
     name,
     [(key, type(value), dataclasses.field(default=value)) for key, value in numbers.items()],
@@ -113,6 +144,7 @@ def _from_optax(name: str, rule: Callable) -> type[Optimizer]:
   )
 
 
+# name in a configuration: rule of optax
 RULES = {
   "adabelief": optax.adabelief,
   "adadelta": optax.adadelta,

@@ -1,4 +1,4 @@
-"""What a run was made with: the facts of run.json beside the configuration."""
+"""What a run was made with: the facts that run.json records beside the configuration."""
 
 import datetime
 import importlib.metadata
@@ -16,9 +16,15 @@ PACKAGES = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy", "genj
 
 
 def facts(
-  data, parameters: Mapping[str, int], overrides: Mapping[str, Any], command: str
+  data: Any, parameters: Mapping[str, int], overrides: Mapping[str, Any], command: str
 ) -> dict[str, Any]:
-  """Versions, commit, devices, data and command; `data` is the Dataset trained on."""
+  """Returns the command, versions, commit, devices and data of a run, ready for JSON.
+
+  data: the Dataset that the run trains on.
+  parameters: {group: number of parameters}.
+  overrides: the settings that were given on the command line.
+  command: the command that makes the run.
+  """
   return {
     "command": command,
     "argv": sys.argv,
@@ -42,6 +48,7 @@ def facts(
 
 
 def _version(package: str) -> str:
+  """Returns the installed version of a package, "" if it is not installed."""
   try:
     return importlib.metadata.version(package)
   except importlib.metadata.PackageNotFoundError:
@@ -49,12 +56,15 @@ def _version(package: str) -> str:
 
 
 def _git() -> dict[str, Any]:
-  """The commit of this code, and whether it was changed since; {} outside a checkout."""
+  """Returns the commit of this code and whether it has changes since; {} outside a checkout."""
   here = pathlib.Path(__file__).parent
   ask = lambda *words: subprocess.run(
     ["git", *words], cwd=here, capture_output=True, text=True, check=True
   ).stdout.strip()
+
   try:
+    # An installed package may lie inside the checkout of something else.
+    ask("ls-files", "--error-unmatch", pathlib.Path(__file__).name)
     return {"commit": ask("rev-parse", "HEAD"), "dirty": bool(ask("status", "--porcelain"))}
   except (OSError, subprocess.CalledProcessError):
-    return {}
+    return {}  # no checkout, or no git

@@ -1,7 +1,7 @@
-"""Where arrays live: the batch is cut over all devices of all hosts, everything else is on each.
+"""How arrays are placed on the devices.
 
-One mesh with one axis, "data"; jit inserts the one all-reduce of the gradients. The axis type is
-Auto: with Explicit axes, indexing a table by a sharded array fails.
+The batch is cut over all devices of all hosts; every device holds a whole copy of everything else.
+There is one mesh with one axis, "data", and jit inserts the one all-reduce of the gradients.
 """
 
 import zlib
@@ -14,13 +14,16 @@ from genjax import core
 
 
 def join(how: str) -> None:
-  """Joins the other hosts, before anything asks for devices.
+  """Joins the other hosts. Call it before anything asks for devices.
 
-  how: "auto" on machines that know each other (TPU pods, Slurm), else "ADDRESS,COUNT,INDEX": the
-  host:port of process 0, the number of processes, and which of them this is.
+  how: "auto" on machines that know each other (TPU pods, Slurm), else "ADDRESS:PORT,COUNT,INDEX":
+    where process 0 listens, the number of processes, and the index of this one.
+
+  Raises UserError if `how` cannot be read, or if the hosts do not find each other.
   """
   address, _, rest = how.partition(",")
   count, _, index = rest.partition(",")
+
   try:
     if how == "auto":
       jax.distributed.initialize()
@@ -33,23 +36,30 @@ def join(how: str) -> None:
 
 
 def mesh() -> Mesh:
-  """All devices of all hosts along "data", host by host: `rows` counts on that order."""
+  """Returns the mesh of all devices of all hosts along the axis "data"."""
+  # Host by host: the rows that `rows` gives to a host are those of its own devices.
   devices = sorted(jax.devices(), key=lambda d: (d.process_index, d.id))
+  # With an axis of type Explicit, indexing a table by a sharded array fails.
   return Mesh(np.array(devices), ("data",), axis_types=(AxisType.Auto,))
 
 
 def replicated(over: Mesh) -> NamedSharding:
-  """A whole copy on every device."""
+  """Returns the placement of arrays of which every device holds a whole copy."""
   return NamedSharding(over, PartitionSpec())
 
 
 def batched(over: Mesh, axis: int = 0) -> NamedSharding:
-  """One axis cut over the devices."""
+  """Returns the placement of arrays that are cut along one axis over the devices."""
   return NamedSharding(over, PartitionSpec(*[None] * axis, "data"))
 
 
 def check(name: str, size: int, slices: int = 1) -> None:
-  """UserError unless `size` examples in `slices` can be cut over all devices."""
+  """Raises UserError unless a batch can be cut evenly over all devices.
+
+  name: what the message calls the size.
+  size: the number of examples.
+  slices: the number of slices that the batch is first cut into, to accumulate gradients.
+  """
   devices = jax.device_count()
   if size % (devices * slices):
     of = f" in accumulate={slices} slices" if slices > 1 else ""
@@ -60,22 +70,32 @@ def check(name: str, size: int, slices: int = 1) -> None:
 
 
 def check_alike(name: str, value: str) -> None:
-  """UserError unless all hosts have the same value: a download may have failed on one of them."""
+  """Raises UserError unless all hosts have the same value.
+
+  Hosts can differ: a download may have failed on one of them, for example.
+  name: what the message calls the value.
+  """
   if jax.process_count() > 1:
     from jax.experimental import multihost_utils
 
+    # The hosts can exchange numbers only, so they compare a checksum.
     own = np.uint32(zlib.crc32(value.encode()))
     if len(np.unique(multihost_utils.process_allgather(own))) > 1:
       raise core.UserError(f"{name} differs between hosts; process {jax.process_index()}: {value}")
 
 
 def rows(size: int) -> slice:
-  """The rows of a global batch that this host loads."""
+  """Returns which rows of a global batch of `size` examples this host loads."""
   own = size // jax.process_count()
   return slice(jax.process_index() * own, (jax.process_index() + 1) * own)
 
 
 def place(batch: dict[str, np.ndarray], over: Mesh, axis: int = 0) -> core.Batch:
-  """This host's rows, which lie along an axis, as part of the global batch on the devices."""
+  """Places a batch on the devices.
+
+  batch: this host's rows of the global batch.
+  over: the mesh of all devices.
+  axis: the axis of the rows: 0 for [B, ...], 1 for a stack of batches [steps, B, ...].
+  """
   where = batched(over, axis)
   return jax.tree.map(lambda rows: jax.make_array_from_process_local_data(where, rows), batch)

@@ -1,6 +1,7 @@
-"""What a run says while it trains: the console, log.txt, metrics.jsonl and TensorBoard events.
+"""What a run writes while it trains: the console, log.txt, metrics.jsonl and TensorBoard events.
 
-Only process 0 writes. On a terminal there is one progress bar; elsewhere one line per log step.
+Only process 0 writes. On a terminal there is one progress bar; elsewhere there is one line for each
+log step.
 """
 
 import json
@@ -16,14 +17,16 @@ import jax
 
 
 def write_json(path: pathlib.Path, value: Any) -> None:
-  """Writes JSON atomically; what is not finite becomes null, as JSON knows no NaN."""
+  """Writes a JSON file atomically; numbers that are not finite become null (JSON has no NaN)."""
   path.parent.mkdir(parents=True, exist_ok=True)
   part = path.with_name(f".{path.name}.part")
-  part.write_text(json.dumps(_finite(value), indent=2) + "\n")
+  part.write_text(json.dumps(_finite(value), indent=2) + "\n", encoding="utf-8")
+  # The old file or the new one is there at any time, never half of one.
   os.replace(part, path)
 
 
-def _finite(value):
+def _finite(value: Any) -> Any:
+  """Returns the value with None in place of every number that is not finite."""
   if isinstance(value, Mapping):
     return {k: _finite(v) for k, v in value.items()}
   if isinstance(value, (list, tuple)):
@@ -32,71 +35,146 @@ def _finite(value):
 
 
 class Console:
-  """Lines to the terminal and, once there is a run directory, to its log.txt."""
+  """Prints lines to the terminal and, once there is a run directory, also to its log.txt.
+
+  A terminal that goes away, such as a pipe into `head`, never ends a training: the console falls
+  silent and the files go on. Does nothing on processes other than 0.
+  """
 
   def __init__(self):
     self.file = None
     self.main = jax.process_index() == 0
 
   def open(self, workdir: pathlib.Path) -> None:
-    """From here on, lines go to log.txt too."""
+    """Opens log.txt: from here on, lines go to it too."""
     if self.main:
-      self.file = (workdir / "log.txt").open("a")
+      # Names of files may hold bytes that are no text.
+      self.file = (workdir / "log.txt").open("a", encoding="utf-8", errors="backslashreplace")
 
   def say(self, text: str) -> None:
-    """One or more lines; above the progress bar if there is one."""
+    """Prints one or more lines, above the progress bar if there is one."""
     if not self.main:
       return
-    from tqdm import tqdm
-
-    tqdm.write(text, file=sys.stdout)
-    sys.stdout.flush()
+    say(text)
     self.note(text)
 
   def note(self, text: str) -> None:
-    """To log.txt only."""
+    """Writes one or more lines to log.txt only."""
     if self.file:
       self.file.write(text + "\n")
       self.file.flush()
 
 
-class Metrics:
-  """metrics.jsonl and tb/ of a run, and the progress shown.
+def say(text: str) -> None:
+  """Prints lines above the progress bar; survives a terminal that is gone or knows no Unicode."""
+  from tqdm import tqdm
 
-  start, steps: of this session. What an earlier session wrote beyond `start` was lost with it and
-  will be made again, so it is cut off: each step stands in the file once.
+  if sys.stdout is None or sys.stdout.closed:
+    return
+  encoding = sys.stdout.encoding or "utf-8"
+  known = text.encode(encoding, errors="replace").decode(encoding)
+  try:
+    tqdm.write(known, file=sys.stdout)
+    sys.stdout.flush()
+  except OSError:
+    # Nobody reads any more. What Python still holds would raise again when it exits.
+    sys.stdout = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115
+
+
+class Progress:
+  """Shows how far a piece of work is: a bar on a terminal, else a line every ten seconds.
+
+  Calling it (done, total, what) tells that `done` of `total` items of the work `what` are made.
+  """
+
+  EVERY = 10.0
+
+  def __init__(self, console: Console):
+    self.console = console
+    self.what = ""
+    self.bar = None
+    self.said = time.monotonic()
+
+  def __call__(self, done: int, total: int, what: str) -> None:
+    """Shows the progress; the bar goes away when the work is complete."""
+    if not self.console.main:
+      return
+    if _terminal():
+      self._draw(done, total, what)
+    elif time.monotonic() - self.said > self.EVERY and done < total:
+      self.console.say(f"{what} {done:,} of {total:,}")
+      self.said = time.monotonic()
+
+  def _draw(self, done: int, total: int, what: str) -> None:
+    from tqdm import tqdm
+
+    if self.bar is None or self.what != what:
+      self.close()
+      self.bar = tqdm(total=total, desc=what, leave=False, dynamic_ncols=True)
+      self.what = what
+    self.bar.update(done - self.bar.n)
+    if done >= total:
+      self.close()
+
+  def close(self) -> None:
+    """Takes the bar away."""
+    if self.bar is not None:
+      self.bar.close()
+    self.bar = None
+
+
+class Metrics:
+  """Writes metrics.jsonl and the TensorBoard events in tb/, and shows the progress.
+
+  start: the step at which this session begins. Lines of later steps, from an earlier session whose
+    work after its last checkpoint is lost, are cut off: each step stands in the file once.
+  steps: the step at which training ends.
+  rate: steps per second between the last two log lines, 0 before there are two.
   """
 
   def __init__(self, workdir: pathlib.Path, start: int, steps: int, console: Console):
-    self.console, self.steps, self.main = console, steps, jax.process_index() == 0
-    self.clock, self.before, self.first, self.seen = time.monotonic(), 0.0, None, start
-    self.rate = 0.0  # steps per second between the last two lines
+    self.console = console
+    self.steps = steps
+    self.main = jax.process_index() == 0
+    self.clock = time.monotonic()
+    self.before = 0.0  # seconds of training in earlier sessions
+    self.first = None  # the time of the last log line
+    self.seen = start  # the step of the last log line
+    self.rate = 0.0
     if not self.main:
       return
     from tensorboardX import SummaryWriter
     from tqdm import tqdm
 
     self.before = _cut(workdir / "metrics.jsonl", start)
-    self.file = (workdir / "metrics.jsonl").open("a")
+    self.file = (workdir / "metrics.jsonl").open("a", encoding="utf-8")
     self.board = SummaryWriter(str(workdir / "tb"), purge_step=start + 1)
     self.bar = tqdm(
-      total=steps, initial=start, unit="step", disable=not sys.stdout.isatty(), dynamic_ncols=True
+      total=steps,
+      initial=start,
+      unit="step",
+      disable=not _terminal(),
+      dynamic_ncols=True,
     )
 
   @property
   def seconds(self) -> float:
-    """Of training, all sessions together."""
+    """Seconds of training so far, over all sessions."""
     return self.before + time.monotonic() - self.clock
 
   def write(self, step: int, metrics: Mapping[str, float]) -> None:
-    """One line of metrics.jsonl, one event each, and the progress."""
+    """Writes one line of metrics.jsonl and one event for each metric, and shows the progress."""
     if not self.main:
       return
+
     now = time.monotonic()
-    if self.first is not None:  # the first interval holds the compilation
+    # No rate for the first interval, since it contains the compilation.
+    if self.first is not None:
       self.rate = (step - self.seen) / (now - self.first)
       metrics = {**metrics, "steps_per_second": self.rate}
-    self.first, self.seen = now, step
+    self.first = now
+    self.seen = step
+
     line = {"step": step, "time": round(self.seconds, 3), **metrics}
     self.file.write(json.dumps(_finite(line)) + "\n")
     self.file.flush()
@@ -104,12 +182,15 @@ class Metrics:
       self.board.add_scalar(name, value, step)
     self._show(step, metrics)
 
-  def _show(self, step, metrics):
+  def _show(self, step: int, metrics: Mapping[str, float]) -> None:
+    """Moves the progress bar, or prints a line where there is no terminal."""
+    # A name with "@" is a metric at one noise level: too many for one line.
     losses = {k: f"{v:.4g}" for k, v in metrics.items() if "@" not in k and _headline(k)}
     text = " ".join(f"{k} {v}" for k, v in losses.items())
     rate = metrics.get("steps_per_second")
     left = f", {(self.steps - step) / rate:.0f} s left" if rate else ""
     line = f"step {step}/{self.steps}  {text}" + (f"  {rate:.2f} steps/s{left}" if rate else "")
+
     if self.bar.disable:
       self.console.say(line)
     else:
@@ -118,22 +199,35 @@ class Metrics:
       self.console.note(line)
 
   def close(self) -> None:
+    """Closes the progress bar and the files."""
     if self.main:
       self.bar.close()
       self.file.close()
       self.board.close()
 
 
+def _terminal() -> bool:
+  """Returns whether a person looks at a terminal: both the lines and the bar go there."""
+  return all(stream is not None and stream.isatty() for stream in (sys.stdout, sys.stderr))
+
+
 def _headline(name: str) -> bool:
+  """Returns whether a metric is shown beside the progress."""
   return name.endswith(("/loss", "/nats", "/distance"))
 
 
 def _cut(path: pathlib.Path, start: int) -> float:
-  """Drops the lines beyond step `start` and a last one cut short; returns the seconds before."""
+  """Drops the lines of metrics.jsonl after step `start`, and lines that are not JSON.
+
+  A process that is killed while it writes leaves half a line. Returns the seconds of training up
+  to the last line that stays.
+  """
   if not path.is_file():
     return 0.0
-  kept, seconds = [], 0.0
-  for text in path.read_text().splitlines():
+
+  kept = []
+  seconds = 0.0
+  for text in path.read_text(encoding="utf-8").splitlines():
     try:
       line = json.loads(text)
     except json.JSONDecodeError:
@@ -141,7 +235,8 @@ def _cut(path: pathlib.Path, start: int) -> float:
     if line["step"] <= start:
       kept.append(text + "\n")
       seconds = line["time"]
+
   part = path.with_name(f".{path.name}.part")
-  part.write_text("".join(kept))
+  part.write_text("".join(kept), encoding="utf-8")
   os.replace(part, path)
   return seconds

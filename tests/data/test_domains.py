@@ -1,4 +1,4 @@
-"""Two data sets that nothing pairs, in one stream of batches."""
+"""Two unpaired data sets in one stream of batches."""
 
 import numpy as np
 import pytest

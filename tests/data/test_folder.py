@@ -1,4 +1,4 @@
-"""A folder of pictures, whatever lies in it."""
+"""A folder of images as a data set, whatever lies in the folder."""
 
 import io
 import struct
@@ -22,7 +22,7 @@ def png(array, **options):
 
 
 def giant():
-  """A PNG of a hundred bytes that claims 50,000 x 50,000 pixels."""
+  """Returns a PNG of a hundred bytes whose header claims 50,000 x 50,000 pixels."""
   chunk = lambda kind, data: (
     struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
   )
@@ -51,7 +51,7 @@ BAD = {
 
 @pytest.fixture
 def tree(tmp_path, noise):
-  """100 pictures in two classes whose first pixel is their number."""
+  """Makes a folder of 100 images in two classes; the first pixel of an image is its number."""
   for i in range(100):
     path = tmp_path / ("cats", "dogs")[i % 2] / f"{i:03}.png"
     path.parent.mkdir(exist_ok=True)

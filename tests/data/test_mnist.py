@@ -1,4 +1,4 @@
-"""MNIST and Fashion-MNIST wherever they come from: files, a download, prepared, bundled."""
+"""MNIST and Fashion-MNIST from all sources: files, a download, prepared data, bundled data."""
 
 import functools
 import hashlib
@@ -20,7 +20,7 @@ TRAIN, TEST = 40, 12
 
 @pytest.fixture
 def published():
-  """Tiny parts in the form of the published ones."""
+  """Tiny data in the format of the published files."""
   rng = np.random.default_rng(0)
   parts = {"train": TRAIN, "t10k": TEST}
   files = {}
@@ -39,13 +39,13 @@ def folder(published, tmp_path):
 
 @pytest.fixture(params=[mnist.Mnist, mnist.FashionMnist])
 def cls(request):
-  """Both sources."""
+  """Each of the two data sets in turn."""
   return request.param
 
 
 @pytest.fixture
 def server(cls, folder, monkeypatch):
-  """Serves the tiny files on this machine in place of the mirror, with their checksums."""
+  """Serves the tiny files on this machine in the place of the mirror, with their checksums."""
 
   class Handler(http.server.SimpleHTTPRequestHandler):
     def log_message(self, *args):
@@ -64,7 +64,7 @@ def server(cls, folder, monkeypatch):
 
 @pytest.fixture
 def home(tmp_path_factory, monkeypatch):
-  """An empty tensorflow_datasets folder."""
+  """An empty folder for tensorflow_datasets."""
   path = tmp_path_factory.mktemp("tfds")
   monkeypatch.setenv("TFDS_DATA_DIR", str(path))
   return path
@@ -72,13 +72,13 @@ def home(tmp_path_factory, monkeypatch):
 
 @pytest.fixture
 def offline(cls, monkeypatch):
-  """A mirror whose name resolves to nothing."""
+  """Replaces the mirror by one that cannot be reached."""
   known = cls.known._replace(url="https://mirror.invalid/mnist/", local="")
   monkeypatch.setattr(cls, "known", known)
 
 
 def pairs(*splits):
-  """Every (picture, label) of some splits, as a sorted list of bytes."""
+  """Returns every (image, label) of some splits, as a sorted list of bytes."""
   return sorted(
     x.tobytes() + bytes([label])
     for split in splits
@@ -87,7 +87,7 @@ def pairs(*splits):
 
 
 def check_whole(data, published):
-  """The three splits hold exactly what was published, and test is the published test part."""
+  """Asserts that the splits hold the published examples, and "test" the published test part."""
   counts = {name: len(split["x"]) for name, split in data.splits.items()}
   assert counts == {"train": TRAIN - TRAIN // 10, "valid": TRAIN // 10, "test": TEST}
   for names, part in ((("train", "valid"), "train"), (("test",), "t10k")):

@@ -12,7 +12,10 @@ N = 50
 
 
 class Slow:
-  """A column that is not an array, so that it is read ahead in threads; row `broken` raises."""
+  """A column that is not an array, so that it is read ahead in threads.
+
+  broken: the row that raises an error when it is read.
+  """
 
   def __init__(self, array, broken=-1):
     self.array, self.broken = array, broken
@@ -28,7 +31,7 @@ class Slow:
 
 
 def numbered(n=N, column=lambda a: a):
-  """A data set whose x is the number of the example."""
+  """Returns a data set in which the x of an example is its number."""
   x = np.arange(n, dtype=np.float32)[:, None]
   split = {"x": column(x), "label": np.arange(n, dtype=np.int32)}
   spec = core.DataSpec(shape=(1,), classes=n)

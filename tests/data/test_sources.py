@@ -1,4 +1,4 @@
-"""Sources: splits are disjoint, balanced, the same on every run, and say what they are."""
+"""Sources: their splits are disjoint, balanced, the same on every run, and described correctly."""
 
 import math
 import subprocess
@@ -145,7 +145,7 @@ def test_mistakes_are_named_in_one_line(source, hint):
 
 
 def gaussians(x, centers, std):
-  """Density [N] of equally likely round Gaussians."""
+  """Returns the density [N] of equally likely round Gaussians at x [N, 2]."""
   p = np.zeros(len(x))
   for block in range(0, len(x), 2000):
     d = ((x[block : block + 2000, None] - centers) ** 2).sum(-1)
@@ -154,7 +154,10 @@ def gaussians(x, centers, std):
 
 
 def plane_entropy(density, limit, step):
-  """-int p ln p by the midpoint rule on a square grid; int p must be 1."""
+  """Returns -int p ln p by the midpoint rule on a square grid.
+
+  Asserts that int p is 1, so that the grid holds all of the density.
+  """
   axis = np.arange(-limit, limit, step) + step / 2
   p = density(np.stack(np.meshgrid(axis, axis), -1).reshape(-1, 2))
   assert abs(p.sum() * step**2 - 1) < 1e-6
@@ -175,7 +178,7 @@ def eight_density(x):
 
 
 def ring_density(x):
-  """Two rings with Gaussian noise: a Bessel function of the radius."""
+  """Returns the density [N] of two rings with Gaussian noise, a Bessel function of the radius."""
   from scipy import special
 
   r, p, std = np.linalg.norm(x, axis=-1), 0, 0.24
@@ -186,7 +189,7 @@ def ring_density(x):
 
 
 def squares_density(x):
-  """1/32 on the squares of side 2 with even column + row, 0 elsewhere."""
+  """Returns 1/32 on the squares of side 2 with even column + row, and 0 elsewhere."""
   inside = np.abs(x).max(-1) < 4
   return inside * (np.floor(x / 2).sum(-1) % 2 == 0) / 32
 

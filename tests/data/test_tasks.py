@@ -1,4 +1,4 @@
-"""Tasks: fields that are made of examples."""
+"""Tasks: conditions that are computed from the examples themselves."""
 
 import numpy as np
 import pytest

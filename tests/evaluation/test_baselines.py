@@ -1,4 +1,4 @@
-"""The simplest models of pictures against their definitions."""
+"""Baselines (the simplest models of images) against their definitions."""
 
 import numpy as np
 import pytest

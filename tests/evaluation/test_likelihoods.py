@@ -1,4 +1,4 @@
-"""Likelihoods of models that can be integrated, and metrics of points."""
+"""Metrics of likelihoods, on models whose density is known, and metrics of points in the plane."""
 
 import math
 import types
@@ -31,6 +31,7 @@ def fake_run(data, samples=None, num=250, **likelihood):
     model=types.SimpleNamespace(likelihoods=likelihood),
     params={"scale": 1.0},
     buffers={},
+    progress=lambda done, total, what: None,
   )
 
 

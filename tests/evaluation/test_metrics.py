@@ -17,7 +17,7 @@ def covariance(d: int) -> np.ndarray:
 
 
 def draw(mean: np.ndarray, cov: np.ndarray, n: int) -> np.ndarray:
-  """n points whose sample mean and unbiased covariance are exactly those given."""
+  """Draws n points whose sample mean and unbiased covariance are exactly those given."""
   x = RNG.standard_normal((n, len(mean)))
   x -= x.mean(0)
   x = x @ np.linalg.inv(np.linalg.cholesky(np.cov(x, rowvar=False))).T

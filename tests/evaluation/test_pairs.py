@@ -1,4 +1,4 @@
-"""Samples against what they were asked for."""
+"""Metrics that compare samples with what was asked for."""
 
 import types
 
@@ -12,7 +12,10 @@ from genjax.evaluation import pairs
 
 
 class Told:
-  """A run whose samples are the truth plus noise of a known size."""
+  """A run whose samples are known: what `sample` makes of the true x.
+
+  task, conditions: the fields beside x, and those that the model is told.
+  """
 
   def __init__(self, source, task, conditions, sample, num=30):
     data = source.load()

@@ -1,4 +1,4 @@
-"""Probes on codes whose answers are known."""
+"""Probes, on codes for which the right answers are known."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""What a run is measured against: the valid split during training, the test split in the end."""
+"""The data that a run is measured against: "valid" during training, "test" at the end."""
 
 import json
 import types
@@ -26,7 +26,10 @@ class Sealed:
 
 
 def measured(name, split, sealed):
-  """METRICS[name] of a run of `split` whose samples are training examples."""
+  """Returns METRICS[name] of a run against `split`; its samples are training examples.
+
+  sealed: the split that must not be read.
+  """
   source = toys.Toy(kind="ring8") if name in POINTS else digits.Digits()
   data, task = source.load(), tasks.SuperResolution() if name == "psnr" else tasks.Nothing()
   data = data._replace(spec=data.spec.beside(**task.fields(data.spec)))

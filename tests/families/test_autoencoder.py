@@ -1,4 +1,4 @@
-"""Autoencoders: subspaces, gradients and penalties that are known otherwise."""
+"""Autoencoders: subspaces, gradients and penalties against independent computations."""
 
 import dataclasses
 
@@ -31,7 +31,7 @@ def start(model, x=X):
 
 
 def loss(model, params, buffers, batch, key=2):
-  """(the value, logs) of the last objective."""
+  """Returns (value, logs) of the last objective."""
   value, (_, logs) = model.objectives[-1].loss(params, buffers, batch, jax.random.key(key), 0)
   return value, logs
 

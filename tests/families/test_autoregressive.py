@@ -1,4 +1,4 @@
-"""Autoregressive models against the enumeration of all that they can write."""
+"""Autoregressive models against the enumeration of all sequences."""
 
 import dataclasses
 import itertools
@@ -25,7 +25,7 @@ def build(spec=TRIPLES, temperature=1.0, **kwargs):
 
 
 def start(model, x, seed=0):
-  """Parameters and buffers far from a uniform distribution."""
+  """Returns parameters and buffers whose distribution is far from uniform."""
   batch = {"x": x, "label": jnp.zeros(len(x), jnp.int32)}
   params, buffers = jax.jit(model.init)(jax.random.key(seed), batch, {})
   leaves, tree = jax.tree.flatten(params)

@@ -10,9 +10,11 @@ import pytest
 from scipy import stats
 
 from genjax import core
+from genjax.distributions import sources
 from genjax.families.diffusion import dequantized
 from genjax.networks import mlp
 from genjax.processes import continuous
+from genjax.samplers import singlestep
 from tests import fields
 
 SPEC = core.DataSpec(shape=(2,), range=(-1.0, 1.0), levels=5)  # 1/2 apart
@@ -21,7 +23,7 @@ NARROW = 0.15  # standard deviation of the density
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Normal(dequantized.Dequantized):
-  """p = N(0, NARROW^2 I), by its exact denoiser."""
+  """A model of p = N(0, NARROW^2 I), by its exact denoiser."""
 
   def _believed(self, params, buffers, batch):
     return fields.gaussian(self.process, 0.0, NARROW)
@@ -90,6 +92,12 @@ def test_the_denoiser_is_trained_as_without(model):
   assert (plain, own) == (("denoiser",), ("dequantizer",))
   assert [model.objectives[1].due(k) for k in range(4)] == [False, False, False, True]
   assert {"flow", "elbo", "flow-dequantized"} == set(model.likelihoods)
+
+
+def test_another_source_than_the_normal_one_has_no_likelihood(model):
+  flow = dict(process=continuous.CondOT(), sampler=singlestep.Euler(steps=2))
+  other = dataclasses.replace(model, source=sources.EightGaussians(), **flow)
+  assert other.likelihoods == {}
 
 
 def test_data_without_levels_are_refused(model):

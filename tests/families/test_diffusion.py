@@ -1,4 +1,4 @@
-"""Diffusion of any process, prediction and guidance, on data whose answers are known."""
+"""Diffusion with any process, prediction and guidance, on data with known exact results."""
 
 import dataclasses
 
@@ -12,7 +12,7 @@ import scipy.stats
 
 from genjax import core
 from genjax.distributions import sources
-from genjax.families.diffusion import diffusion
+from genjax.families.diffusion import diffusion, noise_levels, told
 from genjax.networks import mlp
 from genjax.processes import chains, continuous, couplings, gaussian, times, weightings
 from genjax.samplers import guidance, likelihood, singlestep, solvers
@@ -47,12 +47,12 @@ def test_diffusion_loss_is_its_formula(prediction):
     {"params": params["denoiser"]}, alpha * x0 + sigma * eps, jnp.asarray(k - 1, jnp.float32)
   )
   np.testing.assert_allclose(loss, np.mean((out - target) ** 2), rtol=2e-4)
-  for i in range(diffusion.BINS):
-    inside = np.floor(u * diffusion.BINS) == i
+  for i in range(noise_levels.BINS):
+    inside = np.floor(u * noise_levels.BINS) == i
     assert inside.sum() == 2  # of 16 stratified times in 8 bins
     expected = np.mean(((out - target) ** 2)[inside])
     np.testing.assert_allclose(
-      metrics[f"loss@{(i + 0.5) / diffusion.BINS:g}"], expected, rtol=1e-3, atol=1e-6
+      metrics[f"loss@{(i + 0.5) / noise_levels.BINS:g}"], expected, rtol=1e-3, atol=1e-6
     )
 
 
@@ -73,7 +73,7 @@ LABELLED = core.DataSpec(shape=(2,), classes=3)
 
 
 def conditional(scale, **kwargs):
-  """A small conditional model, with parameters away from their zero start."""
+  """Returns a small conditional model, with parameters that are not 0 as those of a new one are."""
   model = diffusion.Diffusion(
     spec=LABELLED, network=mlp.MLP(widths=(16,), conditions=("label",), spec=LABELLED),
     process=chains.DDPM(steps=10), sampler=solvers.DDIM(steps=5), hide=0.5,
@@ -111,7 +111,8 @@ def test_guided_pair_is_the_extrapolation_of_the_two():
 
 def test_labels_are_hidden_at_their_rate():
   model, _, _ = conditional(1.0)
-  label = model._drop(jax.random.key(0), {"label": jnp.zeros(4000, jnp.int32)}, 4000)["label"]
+  cond = {"label": jnp.zeros(4000, jnp.int32)}
+  label = told.partly_hidden(model, jax.random.key(0), cond, 4000)["label"]
   assert set(np.unique(label)) == {0, 3}
   assert float(jnp.mean(label == 3)) == pytest.approx(0.5, abs=0.03)
 

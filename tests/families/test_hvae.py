@@ -1,4 +1,4 @@
-"""Hierarchical variational autoencoders on pictures so small that all of them can be counted."""
+"""Hierarchical variational autoencoders on images so small that all of them can be enumerated."""
 
 import dataclasses
 import functools
@@ -37,7 +37,10 @@ def start():
 
 @functools.cache
 def trained():
-  """On bars and stripes, for a short while: q differs from p, and from picture to picture."""
+  """Returns (params, buffers) after a short training on bars and stripes.
+
+  The posterior q then differs from the prior p, and from image to image.
+  """
   params, buffers = start()
   (objective,) = build(aim=aims.Elbo(free_bits=0.3)).objectives  # so that each block is used
   rule = optax.adam(1e-2)

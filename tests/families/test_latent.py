@@ -1,4 +1,4 @@
-"""Models of codes: what they see, what they return, and that the first stage stays as it is."""
+"""Models of codes: their training data, what they return, and that the first stage is frozen."""
 
 import types
 
@@ -134,7 +134,7 @@ def test_a_conditional_first_stage_is_told_its_labels():
 
 
 def of_integers():
-  """A prior of the codes [2, 2, 1] of a VQ-VAE of pictures."""
+  """Returns an untrained prior of the codes [2, 2, 1] of a VQ-VAE of images."""
   spec = core.DataSpec(shape=(4, 4, 1), range=(0.0, 1.0), levels=256, classes=2, kind="image")
   codec = autoencoders.Spatial(widths=(4,), blocks=1, code=2, spec=spec)
   stage = vqvae.VQVAE(spec=spec, codec=codec, quantizer=quantizers.VQ(codes=5, width=2))
@@ -210,7 +210,7 @@ def test_what_does_not_fit_together_is_refused():
     latent.Latent(spec=POINTS, stage=discrete, prior=mixture.GaussianMixture(spec=CODES))
   with pytest.raises(core.UserError, match="codes are real numbers"):
     wrap(types.SimpleNamespace(discrete=True))
-  with pytest.raises(core.UserError, match="its own stage's"):
+  with pytest.raises(core.UserError, match="the codes of its own stage"):
     latent.check(wrap())
   with pytest.raises(core.UserError, match="both have a group 'autoencoder'"):
     wrap(stage())

@@ -1,4 +1,4 @@
-"""Restricted Boltzmann machines whose states can be counted."""
+"""Restricted Boltzmann machines so small that all states can be enumerated."""
 
 import chex
 import jax
@@ -25,7 +25,10 @@ def states(n):
 
 
 def joint(params):
-  """p(v, h) over all 2^4 x 2^hidden states, from the energy -b.v - c.h - v W h, in float64."""
+  """Returns p(v, h) over all 2^4 x 2^hidden states, in float64.
+
+  The energy is -b.v - c.h - v W h.
+  """
   w, b, c = (np.asarray(a, np.float64) for a in params["rbm"])
   v, h = states(4), states(len(c))
   p = np.exp((v @ b)[:, None] + h @ c + v @ w @ h.T)

@@ -16,7 +16,7 @@ Y = RNG.normal(size=(400, 3)) @ RNG.normal(size=(3, 3)) - 1
 
 
 def trained(batches=4):
-  """After one pass over all points."""
+  """Returns (model, params, buffers) after one pass over all points."""
   model = transport.GaussianTransport(spec=SPEC)
   parts = [{"x": a, "y": b} for a, b in zip(np.split(X, batches), np.split(Y, batches))]
   parts = [jax.tree.map(jnp.float32, part) for part in parts]

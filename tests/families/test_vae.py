@@ -36,7 +36,10 @@ def build(spec=POINTS, **kwargs):
 
 @pytest.fixture(scope="module")
 def exact():
-  """(params whose q is the posterior, x [40, 5], log p(x)): the columns of W are orthogonal."""
+  """Returns (params, x [40, 5], log p(x) [40]) of a model whose q is the exact posterior.
+
+  The columns of the decoder's W are orthogonal, so the posterior has a diagonal covariance.
+  """
   rng = np.random.default_rng(0)
   w = np.linalg.qr(rng.standard_normal((5, 2)))[0] * [1.5, 0.7]
   b = rng.standard_normal(5)
@@ -54,7 +57,7 @@ def exact():
 
 
 def spoiled(params):
-  """Another q: shifted, and 1.5 times as wide."""
+  """Returns parameters with another q: shifted, and 1.5 times as wide."""
   dense = params["encoder"]["Dense_0"]
   bias = dense["bias"] + jnp.array([0.3, -0.3, np.log(1.5), np.log(1.5)])
   return {**params, "encoder": {"Dense_0": {**dense, "bias": bias}}}
@@ -413,7 +416,7 @@ def test_codes_on_a_grid_need_no_dense_layer():
   assert model.reconstruct(params, buffers, x).shape == x.shape
   for places in ((2, 3), (4, 1)):
     wrong = dataclasses.replace(model, latent=latents.Grid(width=3, places=places))
-    with pytest.raises(core.UserError, match=r"over places|expected"):
+    with pytest.raises(core.UserError, match=r"one per place|expected"):
       wrong.init(jax.random.key(0), {"x": x}, {})
 
 

@@ -1,4 +1,4 @@
-"""The variational diffusion model: its bound, and what each group is trained by."""
+"""The variational diffusion model: its bound, and the loss that trains each parameter group."""
 
 import chex
 import jax
@@ -95,6 +95,8 @@ def test_what_the_bound_fixes_is_refused():
   for kwargs, message in [
     (dict(coupling=couplings.OptimalTransport()), "no choice of coupling"),
     (dict(uncertainty=8), "no choice of uncertainty"),
+    (dict(reflow=True), "no choice of reflow"),
+    (dict(reflow=True, sampler=solvers.DDIM(steps=5)), "no choice of reflow"),
     (dict(sampler=solvers.DDIM(grid=grids.LogSNR())), "must be 'uniform'"),
     (dict(process=vdm.diffusion.Diffusion.process), "must be 'learned'"),
   ]:

@@ -1,4 +1,4 @@
-"""Quantizers against Lloyd's algorithm and brute force, and what passes through them."""
+"""Quantizers against Lloyd's algorithm and brute force; gradients and images through them."""
 
 import dataclasses
 import warnings

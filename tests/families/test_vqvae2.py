@@ -1,4 +1,4 @@
-"""VQ-VAE-2: what passes through two levels, recomputed without them."""
+"""VQ-VAE-2: losses, gradients and codes of two levels, recomputed by hand."""
 
 import jax
 import jax.numpy as jnp
@@ -26,19 +26,22 @@ def start(model):
 
 
 def method(model, name):
-  """One of the codec's, of its parameters and arguments."""
+  """Returns a method of the codec as a function of (params, *arguments)."""
   return lambda params, *args: model.codec.apply({"params": params["vqvae"]}, *args, method=name)
 
 
 def nearest(vectors, z):
-  """The vectors of a book [K, D] that are nearest to z [..., D], one by one."""
+  """Returns the vectors of a codebook [K, D] that are nearest to z [..., D], one by one."""
   rows = np.asarray(z).reshape(-1, z.shape[-1])
   found = [vectors[np.argmin(((vectors - row) ** 2).sum(1))] for row in rows]
   return np.stack(found).reshape(z.shape)
 
 
 def by_hand(model, params, buffers):
-  """(z_top, e_top, z_bottom, e_bottom), the codes by a search in NumPy."""
+  """Encodes X: returns (z_top, e_top, z_bottom, e_bottom).
+
+  z are the encoder's outputs, e the nearest codebook vectors, found by a search in NumPy.
+  """
   books = {k: np.asarray(v["vectors"][0]) for k, v in buffers["vqvae"]["codebook"].items()}
   h, z_top = jax.jit(method(model, "top"))(params, X)
   e_top = nearest(books["top"], z_top)

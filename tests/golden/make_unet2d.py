@@ -1,7 +1,7 @@
-"""Makes unet2d.npz: an input and output of diffusers' UNet2DModel, with seeded weights.
+"""Makes unet2d.npz: an input and an output of diffusers' UNet2DModel, with seeded weights.
 
-Run by hand, once, in an environment of its own with torch 2.13.0 and diffusers 0.42.1; neither is
-a dependency of this project or of its tests:
+It was run once, by hand, in a Python environment of its own with torch 2.13.0 and diffusers 0.42.1.
+Neither is a dependency of this project or of its tests:
 
     python tests/golden/make_unet2d.py
 
@@ -19,7 +19,10 @@ from diffusers import UNet2DModel
 
 
 def draw(name: str, shape: tuple[int, ...]) -> np.ndarray:
-  """The weights of this name, in torch's layout (outputs first); norm scales vary around 1."""
+  """Draws the weights of a parameter name, in torch's layout (outputs first).
+
+  Scales of norms vary around 1, all other weights around 0.
+  """
   values = np.random.default_rng(zlib.crc32(name.encode())).standard_normal(shape)
   fan_in = math.prod(shape[1:])
   is_scale = "norm" in name and name.endswith("weight")
@@ -27,7 +30,7 @@ def draw(name: str, shape: tuple[int, ...]) -> np.ndarray:
 
 
 def network() -> UNet2DModel:
-  """4,023,233 parameters; genjax.networks.unet.UNet() computes the same."""
+  """Returns the network of 4,023,233 parameters; genjax.networks.unet.UNet() computes the same."""
   return UNet2DModel(
     sample_size=32,
     in_channels=1,

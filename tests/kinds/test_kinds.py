@@ -1,4 +1,4 @@
-"""How fields are given by a person and drawn."""
+"""Kinds of fields: how a person gives their values, and how they are drawn in figures."""
 
 import numpy as np
 import pytest

@@ -130,7 +130,8 @@ def test_tpu_vm_commands_survive_both_shells(tmp_path, capsys):
     seen = json.loads(subprocess.check_output(["sh", "-c", text], env=path))
     assert seen[:7] == ["compute", "tpus", "tpu-vm", "ssh", "pod", "--zone=z", "--worker=all"]
     there = shlex.split(seen[7].removeprefix("--command="))
-    assert there == ["cd", "~/genjax", "&&", "python3", "-m", "genjax.main", *trial.arguments]
+    program = ["python3", "-m", "genjax.main", "--distributed=auto"]
+    assert there == ["cd", "~/genjax", "&&", *program, *trial.arguments]
     assert trial.workdir.startswith("gs://b/x/") and len(seen) == 8
 
 

@@ -1,4 +1,4 @@
-"""Runs for experiments: made once, never another in the place of the one that was asked for."""
+"""Runs for experiments: trained once, and never replaced by a run of another configuration."""
 
 import json
 import sys

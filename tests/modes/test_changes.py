@@ -1,4 +1,4 @@
-"""What may be changed after training, as the models say themselves."""
+"""Settings that may be changed after training, as each model declares them."""
 
 import dataclasses
 import subprocess

@@ -1,7 +1,5 @@
-"""The program as people run it: processes, exit codes, files, kills, several devices and hosts."""
+"""The command line as people use it: exit codes, files, kills, several devices and hosts."""
 
-import contextlib
-import io
 import json
 import os
 import pathlib
@@ -19,54 +17,19 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from genjax import config, core, main
+from genjax import config, core
 from genjax.modes import sample
 from genjax.runs import build, load
-from genjax.training import sharding
+from genjax.training import checkpoints, sharding
+from tests.command import FLAGS, MOONS, ROOT, program, run, start
 
-ROOT = pathlib.Path(__file__).parents[2]
-MOONS = "--config=configs/ddpm_moons.py:smoke"
 RING = "--config=configs/wgan_gp_ring.py:smoke"
-TINY = [
-  "--config.model.network.widths=16,16",
-  "--config.model.sampler.steps=5",
-  "--config.metrics=",
-]
-FLAGS = [MOONS, *TINY, f"--cache={ROOT}/.jax_cache"]
-
-
-def start(*arguments, devices=1, **kwargs):
-  env = {**os.environ, "XLA_FLAGS": f"--xla_force_host_platform_device_count={devices}"}
-  return subprocess.Popen(
-    [sys.executable, "-m", "genjax.main", *map(str, arguments)], cwd=ROOT, env=env, text=True,
-    stdout=subprocess.PIPE, stderr=subprocess.PIPE, **kwargs,
-  )  # fmt: skip
-
-
-def program(*arguments, code=0, **kwargs):
-  """What the program prints, as a process of its own."""
-  started = start(*arguments, **kwargs)
-  out, err = started.communicate(timeout=300)
-  assert started.returncode == code, f"{out}\n{err}"
-  return out, err
-
-
-def run(*arguments, code=0):
-  """The same in this process, which has imported everything already."""
-  for name in main.FLAGS:
-    main.FLAGS[name].unparse()
-  out, err, cache = io.StringIO(), io.StringIO(), jax.config.jax_compilation_cache_dir
-  with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err), contextlib.chdir(ROOT):
-    got = main.main(["genjax", *map(str, arguments)])
-  jax.config.update("jax_compilation_cache_dir", cache)
-  assert got == code, f"{out.getvalue()}\n{err.getvalue()}"
-  return out.getvalue(), err.getvalue()
 
 
 def parameters(workdir):
-  """Every array of the newest checkpoint, by its path."""
+  """Returns every array of the newest checkpoint, by its path in the state."""
   setup = build.assemble(config.from_run(workdir)[0])
-  state = load.restore(setup, workdir)
+  state = load.newest(setup, checkpoints.Checkpoints(workdir))
   state = state._replace(key=jax.random.key_data(state.key))
   return {jax.tree_util.keystr(k): np.asarray(v) for k, v in jax.tree.leaves_with_path(state)}
 
@@ -77,7 +40,7 @@ def lines(workdir):
 
 @pytest.fixture(scope="module")
 def unbroken(tmp_path_factory):
-  """A finished run of 20 steps."""
+  """A finished run of 20 steps, without interruption."""
   workdir = tmp_path_factory.mktemp("runs") / "unbroken"
   out, _ = run(*FLAGS, f"--workdir={workdir}")
   return workdir, out
@@ -86,7 +49,7 @@ def unbroken(tmp_path_factory):
 def test_list_and_help_need_no_jax():
   out, _ = program()
   for path in (ROOT / "configs").glob("*.py"):
-    assert (f"configs/{path.name}" in out) == (path.stem != "base")
+    assert (f"  {path.stem} " in out) == (path.stem != "base")
   assert "DDPM on two moons" in out
   out, _ = program("--help")
   assert "--workdir" in out and "exit code 2" in out
@@ -158,21 +121,23 @@ def test_a_persons_folder_is_never_replaced(unbroken, tmp_path):
   assert "is not empty" in err and os.listdir(tmp_path) == ["mine.txt"]
 
 
-def test_other_data_under_the_same_configuration_are_refused(unbroken, tmp_path):
+def test_a_run_does_not_go_on_with_other_data(unbroken, tmp_path):
   workdir = tmp_path / "other"
   shutil.copytree(unbroken[0], workdir)
   record = json.loads((workdir / "run.json").read_text())
   record["data"]["hash"]["train"] = "000000000000"
   (workdir / "run.json").write_text(json.dumps(record))
-  for arguments in ([*FLAGS, "--config.steps=30"], ["--mode=sample"]):
-    _, err = run(*arguments, f"--workdir={workdir}", code=2)
-    assert "was trained on other data" in err
+  _, err = run(*FLAGS, "--config.steps=30", f"--workdir={workdir}", code=2)
+  assert "was trained on other data" in err
+  out, _ = run("--mode=sample", f"--workdir={workdir}", "--num=4")  # which needs none of them
+  about = json.loads((pathlib.Path(out.strip()) / "about.json").read_text())
+  assert list(about["settings"]) == ["data.hash"]
 
 
 def test_a_group_is_loaded_averaged_or_raw(unbroken):
   workdir, _ = unbroken
   setup = build.assemble(config.from_run(workdir)[0])
-  state = load.restore(setup, workdir)
+  state = load.newest(setup, checkpoints.Checkpoints(workdir))
   averaged, buffers = load.group(f"{workdir}:denoiser")
   chex.assert_trees_all_equal(averaged, state.ema["ema"]["denoiser"])
   raw, _ = load.group(f"{workdir}:denoiser@raw")
@@ -241,14 +206,15 @@ def test_modes_that_look(unbroken):
   workdir, _ = unbroken
   out, _ = run("--mode=describe", f"--workdir={workdir}")
   assert "FLOPs" in out and "trajectory" in out and "float32[16, 2]" in out
+  assert re.search(r"about \d+ s on this machine, \d+ MiB at its peak", out)
   run("--mode=evaluate", f"--workdir={workdir}", "--config.metrics=w2", "--config.num=50")
-  evaluation = json.loads((workdir / "eval.json").read_text())
+  (file,) = workdir.glob("eval-*.json")
+  evaluation = json.loads(file.read_text())
   assert evaluation["metrics"]["w2/exact"] > 0 and evaluation["metrics"]["w2/exact/n"] == 50
   out, _ = run("--mode=report", f"--workdir={workdir}")
   assert ">w2<" in pathlib.Path(out.strip()).read_text()
   folder = workdir / "generated" / "seed3_num4"
-  out, _ = run("--mode=sample", f"--workdir={workdir}", "--num=4", "--seed=3",
-               "--config.model.sampler.steps=2")  # fmt: skip
+  out, _ = run("--mode=sample", f"--workdir={workdir}", "--num=4", "--seed=3")
   assert out.strip() == str(folder) and (folder / "grid.png").exists()
 
 
@@ -310,14 +276,15 @@ def test_more_steps_go_on_from_where_it_was(unbroken, tmp_path):
   workdir = tmp_path / "more"
   shutil.copytree(unbroken[0], workdir)
   out, _ = run(*FLAGS, "--config.steps=25", f"--workdir={workdir}")
-  assert "changed steps=25 (was 20)" in " ".join(out.split()) and "step 20 of 25" in " ".join(
-    out.split()
-  )
+  said = " ".join(out.split())
+  assert "changed steps=25 (was 20)" in said and "step 20 of 25" in said
+  assert "the learning rate of denoiser goes from" in said
+  assert "now spans 25 updates instead of 20" in said
   assert [line["step"] for line in lines(workdir)] == [5, 10, 15, 20, 25]
 
 
 def wait_for(workdir, step, process):
-  """Until the run has logged a step."""
+  """Waits until the run has logged a step."""
   end = time.monotonic() + 240
   while time.monotonic() < end and process.poll() is None:
     file = workdir / "metrics.jsonl"
@@ -394,7 +361,7 @@ def test_divergence_stops_with_the_last_good_state(tmp_path):
 
 @pytest.fixture(scope="module")
 def told(tmp_path_factory):
-  """A finished run that is told two words."""
+  """A finished run whose samples are drawn for two words."""
   workdir = tmp_path_factory.mktemp("runs") / "words"
   run("--config=configs/text_conditional_moons.py:smoke", "--config.metrics=heard",
       f"--workdir={workdir}")  # fmt: skip
@@ -409,7 +376,8 @@ def test_samples_are_drawn_for_what_is_said(told):
   arrays = np.load(folder / "samples.npz")
   np.testing.assert_array_equal(arrays["text"][:2], [[0, 2], [1, 4]])  # "none" fills up
   np.testing.assert_array_equal(arrays["text"][::2], arrays["text"][[0, 0, 0]])
-  assert not (folder / "about.json").exists()  # each panel has its words as a title
+  about = json.loads((folder / "about.json").read_text())
+  assert about["legend"] == []  # each panel has its words as a title
   plain, _ = run(*sampling)
   assert pathlib.Path(plain.strip()).name == "seed0_num6"
   assert json.loads((told / "eval.json").read_text())["metrics"]["heard/text/n"] == 32

@@ -1,4 +1,4 @@
-"""Models that guide come from other runs, after training, and leave the guided run as it is."""
+"""Guidance by models of other runs, chosen after training; it leaves the guided run as it is."""
 
 import jax
 import numpy as np
@@ -16,7 +16,7 @@ TINY = [
 
 @pytest.fixture(scope="module")
 def runs(tmp_path_factory):
-  """A diffusion of moons, a worse one, and a classifier for the same process."""
+  """Runs of a diffusion model of moons, a worse one, and a classifier for the same process."""
   home = tmp_path_factory.mktemp("runs")
   sampler = ["model.sampler.steps=3"]
   classifier = [

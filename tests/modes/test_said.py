@@ -1,4 +1,4 @@
-"""What a person asks samples for, on the command line."""
+"""Conditions for samples that are given on the command line."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""How networks hear conditions: vectors, channels and tokens, present and absent."""
+"""How conditions enter networks: as vectors, channels and tokens, present and absent."""
 
 import jax
 import jax.numpy as jnp
@@ -32,7 +32,7 @@ NETS = {
 
 
 def started(net, cond):
-  """The network's parameters, away from the zeros that some layers start with."""
+  """Returns parameters of the network without the zeros that some layers start with."""
   params = net.init(KEY, X, jnp.ones(2), cond)
   keys = iter(jax.random.split(jax.random.key(1), 1000))
   return jax.tree.map(lambda a: a + 0.3 * jax.random.normal(next(keys), a.shape), params)
@@ -106,7 +106,29 @@ def test_the_usual_ways():
   points = core.DataSpec(shape=(2,)).beside(y=core.Field(shape=(2,)))
   assert conditioning.ways(("y",), points) == {"y": "channels"}
   assert conditioning.ways(("image:tokens",), SPEC) == {"image": "tokens"}
+  number = core.DataSpec(shape=(2,)).beside(y=core.Field(shape=()))
+  assert conditioning.ways(("y",), number) == {"y": "vector"}
   assert conditioning.names(("label", "image:tokens")) == ("label", "image")
+
+
+@pytest.mark.parametrize("shape", [(), (2,), (2, 3), (4, 4, 1)])
+def test_known_and_missing_fields_have_one_shape(shape):
+  known = core.partial(jnp.ones((5, *shape)))
+  missing = core.null(core.Field(shape=shape), 5)
+  assert jax.tree.map(jnp.shape, known) == jax.tree.map(jnp.shape, missing)
+
+
+@pytest.mark.parametrize("way", conditioning.WAYS)
+def test_a_single_number_enters_in_every_way(way):
+  spec = core.DataSpec(shape=(2,)).beside(y=core.Field(shape=()))
+  net = mlp.MLP(widths=(8, 8), conditions=(f"y:{way}",), spec=spec)
+  x = jnp.ones((3, 2))
+  params = net.init(KEY, x, jnp.ones(3), {"y": jnp.arange(3.0)})
+  params = jax.tree.map(lambda a: a + 0.3, params)
+  heard = net.apply(params, x, jnp.ones(3), {"y": jnp.arange(3.0)})
+  assert heard.shape == (3, 2) and np.abs(heard[1] - heard[2]).max() > 1e-3
+  absent = net.apply(params, x, jnp.ones(3), {})
+  assert np.isfinite(absent).all() and np.abs(heard - absent).max() > 1e-3
 
 
 def test_channels_say_where_they_are_known_and_values_do_not():

@@ -1,4 +1,7 @@
-"""The CPU's forms equal the plain ones, in both modes of differentiation, and stay off a mesh."""
+"""Operations with a special form for CPUs: they equal the plain form, derivatives included.
+
+Both modes of differentiation are compared. The special forms are not used on several devices.
+"""
 
 import os
 import subprocess

@@ -1,4 +1,4 @@
-"""networks/recurrent.py against flax's cell, which keeps a matrix for each gate."""
+"""networks/layers/recurrent.py against flax's cell, which keeps a matrix for each gate."""
 
 import chex
 import flax.linen as nn

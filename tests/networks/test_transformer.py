@@ -1,4 +1,4 @@
-"""The causal transformer: what each place sees, its memory, and its conditions."""
+"""The causal transformer: which places each place sees, its cache, and its conditions."""
 
 import jax
 import jax.numpy as jnp
@@ -16,7 +16,7 @@ LABEL = {"label": jnp.array([0, 1, 2, 3])}
 
 
 def build(**kwargs):
-  """A net whose parameters are all far from zero."""
+  """Returns a network whose parameters are all far from zero."""
   net = transformer.Transformer(**(dict(width=8, layers=2, heads=2, spec=SPEC) | kwargs))
   rng, params = np.random.default_rng(0), jax.jit(net.init)(KEY, TOKENS, LABEL)
   return net, jax.tree.map(lambda a: a + np.float32(0.3 * rng.standard_normal(a.shape)), params)

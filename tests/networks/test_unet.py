@@ -26,7 +26,10 @@ def apply(net, params, *args):
 
 
 def build(*args, **fields):
-  """A tiny net with random weights: the zeros of a new one hide what they multiply."""
+  """Returns a tiny network with random weights.
+
+  A new network has zeros in some layers, which would hide errors in the layers before them.
+  """
   net = unet.UNet(**{**TINY, **fields})
   rng = np.random.default_rng(0)
   draw = lambda a: jnp.asarray(0.3 * rng.standard_normal(a.shape), jnp.float32)
@@ -58,7 +61,10 @@ TOP = {
 
 
 def foreign_name(path, levels=3):
-  """down1_0/conv1/kernel -> down_blocks.1.resnets.0.conv1.weight"""
+  """Translates the path of a parameter into its name in diffusers.
+
+  Example: down1_0/conv1/kernel -> down_blocks.1.resnets.0.conv1.weight.
+  """
   *path, leaf = path
   leaf = "bias" if leaf == "bias" else "weight"
   if "/".join(path) in TOP:
@@ -77,7 +83,10 @@ def foreign_name(path, levels=3):
 
 
 def draw(name, shape):
-  """As in golden/make_unet2d.py, moved from torch's layout (outputs first) to ours (last)."""
+  """Draws the weights of a name as golden/make_unet2d.py does.
+
+  They are moved from torch's layout (outputs first) to that of flax (outputs last).
+  """
   foreign = shape[-1:] + shape[-2:-1] + shape[:-2]
   values = np.random.default_rng(zlib.crc32(name.encode())).standard_normal(foreign)
   fan_in = math.prod(foreign[1:]) if len(shape) > 1 else 10
@@ -184,7 +193,7 @@ def test_half_precision_gradients_are_close_and_what_is_delicate_is_float32():
 
 
 def equations(jaxpr):
-  """All of a jaxpr, nested ones too."""
+  """Yields all equations of a jaxpr, those of nested ones too."""
   for e in jaxpr.eqns:
     if e.invars and hasattr(e.invars[0].aval, "dtype"):
       yield e

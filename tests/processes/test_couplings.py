@@ -1,4 +1,4 @@
-"""Couplings against enumeration, an independent solver, and what they must leave alone."""
+"""Couplings against enumeration and an independent solver; which marginals they must not change."""
 
 import itertools
 
@@ -21,7 +21,7 @@ def squares(a, b):
 
 
 def rows_of(part, whole):
-  """The place of each row of `part` in `whole`."""
+  """Returns the index in `whole` of each row of `part`."""
   return np.argmin(squares(part, whole), axis=1)
 
 

@@ -1,4 +1,4 @@
-"""Processes against their definitions and by simulation, and the algebra of predictions."""
+"""Processes against their definitions and simulations; the algebra of predictions."""
 
 import itertools
 
@@ -364,6 +364,16 @@ def test_times_have_their_distributions():
   for kind in (times.LogitNormal(), times.LogNormal()):
     t, _ = kind(chain, u, None)
     np.testing.assert_allclose(t * 100, np.round(t * 100), atol=1e-3)
+
+
+def test_no_time_of_a_bridge_is_one_of_infinite_speed():
+  """Quantiles of 0 and 1 occur by rounding: (n - 1 + u)/n is 1 for u near 1."""
+  bridge = continuous.CondOT(bridge=0.5)
+  for kind in (times.UniformTimes(), times.LogitNormal(), times.LogNormal()):
+    t = kind.at(bridge, jnp.array([0.0, 1.0]))
+    np.testing.assert_allclose(t, [bridge.least, 1 - bridge.least], atol=1e-6)
+    assert np.all(np.isfinite(bridge.detour(t, jnp.ones((2, 1)))))
+  assert continuous.CondOT().visit(jnp.ones(())) == 1  # no bridge, no such end
 
 
 @pytest.mark.slow

@@ -1,4 +1,4 @@
-"""Tables and bars of experiments."""
+"""Markdown tables and bar charts for the pages of experiments."""
 
 import numpy as np
 import pytest

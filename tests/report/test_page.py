@@ -1,4 +1,4 @@
-"""The run as one page, and pictures of samples."""
+"""The report of a run as one HTML page, and images of samples."""
 
 import html.parser
 import json
@@ -46,7 +46,7 @@ def write(path, value):
 
 
 class Reader(html.parser.HTMLParser):
-  """Collects tags, links and text; open tags must be closed in order."""
+  """Collects tags, links and text; asserts that open tags are closed in order."""
 
   VOID = {"meta", "img", "wbr", "br"}
 

@@ -1,4 +1,4 @@
-"""What samples are drawn for, and what they are compared with."""
+"""The conditions that samples are drawn for, and the truth that they are compared with."""
 
 import jax
 import numpy as np

@@ -1,4 +1,4 @@
-"""A Run draws each of its samples once, whoever looks."""
+"""A Run draws each of its samples once, however often they are used."""
 
 import pathlib
 

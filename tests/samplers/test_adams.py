@@ -1,4 +1,8 @@
-"""Adams' methods: weights by quadrature, steps by the papers' formulae, orders, published loops."""
+"""Adams' methods (lms, deis, pndm) against independent computations.
+
+Weights are compared with quadrature, steps with the formulae of the papers, whole loops with sums
+that other libraries publish. The observed orders are tested too.
+"""
 
 import itertools
 
@@ -27,7 +31,7 @@ SOLVERS = {
 
 
 class Sigma:
-  """alpha = 1, sigma = t."""
+  """A process with alpha = 1 and sigma = t."""
 
   def coefficients(self, t):
     return jnp.ones_like(t), t
@@ -48,7 +52,10 @@ def walk(solver, field, process, grid, x):
 
 
 def error(solver, process, grid, std):
-  """Relative, against the exact flow of N(0, std^2): x / std(xt) is constant along it."""
+  """Returns the relative error at the end of the flow of data N(0, std^2).
+
+  The exact flow keeps x / std(xt) constant.
+  """
   alpha, sigma = (np.asarray(c, np.float64) for c in process.coefficients(jnp.asarray(grid)))
   exact = np.sqrt((alpha * std) ** 2 + sigma**2)
   out = walk(solver, fields.gaussian(process, 0.0, std), process, grid, jnp.full((1, 1), exact[0]))
@@ -83,7 +90,7 @@ def test_attained_order(name, process, grid, steps, std, order, double_precision
 
 
 def rho_of(name, y):
-  """rho as a function of the variable, for VP with beta from 0.1 to 20."""
+  """Returns rho = sigma/alpha as a function of a variable, for VP with beta from 0.1 to 20."""
   if name == "t":
     return np.sqrt(np.expm1(0.1 * y + 9.95 * y**2))
   return np.exp(y) if name == "log_rho" else y
@@ -139,12 +146,12 @@ def test_what_pndm_neglects_is_of_second_order(double_precision):
 
 
 def vp(t):
-  """alpha_bar of the VP process."""
+  """Returns alpha_bar of the VP process at time t."""
   return np.exp(-(0.1 * t + 9.95 * t**2))
 
 
 def transfer(x, eps, t, s):
-  """The transfer part of Liu et al. 2022, in alpha_bar."""
+  """Returns xs by the transfer part of Liu et al. 2022, written in alpha_bar."""
   a, b = vp(t), vp(s)
   root = np.sqrt(a) * (np.sqrt((1 - b) * a) + np.sqrt((1 - a) * b))
   return np.sqrt(b / a) * x - (b - a) / root * eps

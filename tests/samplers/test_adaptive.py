@@ -1,4 +1,4 @@
-"""Adaptive steps against exact flows; each example's own, whatever the others need."""
+"""Adaptive steps against exact flows; every example has its own steps, whatever the others need."""
 
 import importlib.util
 import subprocess
@@ -35,12 +35,15 @@ PROCESSES = {
 
 
 def mixture_field(process):
-  """Data at -1 and 1: when one of them is chosen depends on where xt is."""
+  """Returns the exact field of data at -1 and 1.
+
+  A trajectory turns to one of them at a time that depends on xt.
+  """
   return fields.of(process, lambda xt, alpha, sigma: jnp.tanh(alpha / sigma**2 * xt))
 
 
 def watched(field, seen):
-  """The same field; the times it is asked for are appended to `seen`."""
+  """Returns the same field; the times of its evaluations are appended to `seen`."""
 
   def at(xt, t, memory):
     jax.debug.callback(lambda t: seen.append(float(t)), t)
@@ -60,7 +63,10 @@ def walk(solver, process, x, field=None, frames=1, grid=None):
 
 
 def exact(process, x, t):
-  """The flow from 1 to t, for x standard deviations of x(1) from its mean; x0 for t = 0."""
+  """Returns the exact flow at time t, or x0 for t = 0.
+
+  x: where it starts at t = 1, in standard deviations of x(1) from its mean.
+  """
 
   alpha, sigma = (np.float64(c) for c in process.coefficients(jnp.float32(t or process.least)))
   std = np.sqrt((alpha * STD) ** 2 + sigma**2)
@@ -107,7 +113,7 @@ def test_errors_are_as_small_as_asked_for_and_cost_evaluations(method):
 
 
 def reference(x, t):
-  """The flow of VP from 1 to t in float64."""
+  """Returns the exact flow of VP from x at t = 1 to t, in float64."""
   alpha = lambda t: np.exp(-(0.1 * t + 9.95 * t**2) / 2)
   std = lambda t: np.sqrt(1 - (1 - STD**2) * alpha(t) ** 2)
   return alpha(t) * MEAN + std(t) / std(1) * (np.asarray(x, np.float64) - alpha(1) * MEAN)

@@ -1,4 +1,4 @@
-"""Guidance on fields whose answers are known."""
+"""Guidance, on fields that are known exactly."""
 
 import dataclasses
 
@@ -20,7 +20,7 @@ STD = 0.5
 
 
 def at(xt, t, memory, cond):
-  """The exact pair of data N(mean of the label, STD^2)."""
+  """Returns the exact (x0, eps, memory) of data N(mean of the label, STD^2)."""
   alpha, sigma = (core.expand(jnp.asarray(c), xt) for c in PROCESS.coefficients(t))
   mean = MEANS[cond["label"]][:, None]
   gain = alpha * STD**2 / (alpha**2 * STD**2 + sigma**2)
@@ -118,14 +118,14 @@ def test_manifold_guidance_renoises_without_the_label():
 
 
 def log_label(xt, t):
-  """log p(label = 1 | xt), the labels 0 and 1 being equally likely."""
+  """Returns log p(label | xt) [N, 2] of labels 0 and 1, which are equally likely."""
   alpha, sigma = PROCESS.coefficients(t)
   log_p = lambda mean: -((xt[:, 0] - alpha * mean) ** 2) / (2 * (alpha**2 * STD**2 + sigma**2))
   return jax.nn.log_softmax(jnp.stack([log_p(MEANS[0]), log_p(MEANS[1])], axis=-1))
 
 
 def mixture(xt, t, memory, cond):
-  """The exact pair of the even mixture of labels 0 and 1."""
+  """Returns the exact (x0, eps, memory) of the even mixture of labels 0 and 1."""
   p = jnp.exp(log_label(xt, t))
   (a, _, _), (b, _, _) = (at(xt, t, (), {"label": jnp.full(len(xt), k)}) for k in (0, 1))
   x0 = p[:, :1] * a + p[:, 1:] * b

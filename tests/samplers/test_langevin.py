@@ -1,4 +1,4 @@
-"""Langevin steps: the papers' formulae, stationary distributions, moments of samples."""
+"""Langevin steps against the papers' formulae, stationary distributions and moments of samples."""
 
 import chex
 import jax
@@ -47,7 +47,7 @@ def one_step(solver, process, t, s, x, z):
 
 
 def draws():
-  """x, z [3, 5]."""
+  """Draws (x, z), [3, 5] each."""
   rng = np.random.default_rng(0)
   return rng.normal(size=(3, 5)), rng.normal(size=(3, 5))
 

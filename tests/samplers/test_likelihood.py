@@ -1,4 +1,4 @@
-"""Log-likelihoods of exact fields, whose densities are known."""
+"""Log-likelihoods along exact fields, whose densities are known."""
 
 import jax
 import jax.numpy as jnp
@@ -27,7 +27,7 @@ PIXEL = core.DataSpec(shape=(1,), range=(-1.0, 1.0), levels=2, kind="binary")
 
 
 def ends(process):
-  """(alpha, sigma) of the least time and of t = 1."""
+  """Returns (alpha, sigma) at the least time, and at t = 1."""
   return ([float(c) for c in process.coefficients(jnp.float32(t))] for t in (process.least, 1))
 
 
@@ -147,7 +147,17 @@ def test_bound_of_a_coin_is_its_entropy(name):
   )(x)
   entropy = -(up * np.log(up) + (1 - up) * np.log(1 - up))
   assert -np.mean(sum(parts.values())) == pytest.approx(entropy, abs=0.02)
-  assert abs(np.mean(parts["reconstruction"])) < 3e-3  # levels are apart, see likelihood.CLEAR
+
+  # The reconstruction costs log(1 + exp(-2 r (r + n))) with r = alpha/sigma at the first noise and
+  # n ~ N(0, 1). The chain begins at its own first state, the others where levels are still clear.
+  (alpha, sigma), _ = ends(process)
+  clear = 1 / (likelihood.CLEAR * PIXEL.level_width)
+  r = alpha / sigma if isinstance(process, chains.Chain) else min(alpha / sigma, clear)
+  n = np.linspace(-10, 10, 100_001)
+  cost = np.logaddexp(0, -2 * r * (r + n))
+  mean, square = (np.trapezoid(c * stats.norm.pdf(n), n) for c in (cost, cost**2))
+  se = np.sqrt((square - mean**2) / len(x))
+  assert -np.mean(parts["reconstruction"]) == pytest.approx(mean, abs=3 * se + 1e-9)
 
 
 @pytest.mark.slow

@@ -1,7 +1,8 @@
-"""The order of every deterministic solver, attained on Gaussian data, where the flow is known.
+"""The order of every deterministic solver, measured on Gaussian data, where the flow is known.
 
 For data N(0, std^2) and alpha = 1, x / sqrt(std^2 + sigma^2) is constant along the probability
-flow. Grids end above sigma = 0: the step to it returns x0 in most solvers and is of no order.
+flow. Grids end above sigma = 0, because in most solvers the step to sigma = 0 returns x0 and has no
+order.
 """
 
 import jax
@@ -39,7 +40,7 @@ def double_precision():
 
 
 def error(solver, process, steps):
-  """Relative, after `steps` steps of a Karras grid that stops at the least time."""
+  """Returns the relative error after `steps` steps of a Karras grid without its last time, 0."""
   grid = grids.Karras()(process, steps + 1)[:-1]
 
   def at(xt, t, memory):
@@ -64,7 +65,10 @@ def test_attained_order(name, sigmas, order):
 
 
 def polynomial_weights(times, h, eta):
-  """The weights of (2) by integrating Lagrange's polynomials, independently of multistep.py."""
+  """Returns the weights of equation (2) in multistep.py, computed independently.
+
+  They are integrals of Lagrange's polynomials.
+  """
   u = np.linspace(0, h, 200_001)
   kernel = (1 + eta) * np.exp(-(1 + eta) * (h - u))
   basis = [

@@ -49,7 +49,7 @@ def lam(t):
 
 
 def answer(x, t):
-  """What the field of these tests believes x0 to be."""
+  """Returns x0 of the field of these tests, in NumPy."""
   return np.tanh(1.3 * np.asarray(x)) + t
 
 
@@ -57,7 +57,10 @@ FIELD = solvers.VectorField(lambda x: (), lambda x, t, memory: (jnp.tanh(1.3 * x
 
 
 def paper(x, t, s, times, answers, eta=0.0, z=0.0):
-  """xs of the equations above."""
+  """Returns xs of the equations above.
+
+  times, answers: where x0 is known, and its values; x0(lambda) is the polynomial through them.
+  """
   (_, sigma_t), (alpha_s, sigma_s) = alpha_sigma(t), alpha_sigma(s)
   h = lam(s) - lam(t)
   x0 = interpolate.KroghInterpolator(lam(np.array(times)), np.array(answers))
@@ -71,7 +74,10 @@ def paper(x, t, s, times, answers, eta=0.0, z=0.0):
 
 
 def history(length, known):
-  """`known` of PAST, at TIMES[1:]."""
+  """Returns a history of `length` places, of which the first `known` hold PAST at TIMES[1:].
+
+  All other places hold JUNK, which must not be used.
+  """
   x0, lams = np.full((length, 4, 3), JUNK), np.full(length, JUNK)
   for i in range(known):
     x0[i], lams[i] = PAST[i], lam(TIMES[1 + i])
@@ -114,7 +120,11 @@ def test_a_step_of_unipc(order, known):
 
 
 def taylor(factor, x, sigmas, f):
-  """A step from sigmas[2] to sigmas[3] of alpha = 1; f [3] at sigmas[:3]."""
+  """Makes a step from sigmas[2] to sigmas[3], with alpha = 1.
+
+  factor: f'' as a multiple of the second divided difference.
+  f: x0 at sigmas[:3].
+  """
   at = -np.log(sigmas)
   h = at[3] - at[2]
   older, newer = (f[1] - f[0]) / (at[1] - at[0]), (f[2] - f[1]) / (at[2] - at[1])
@@ -131,17 +141,17 @@ LONG = continuous.EDM(sigma_max=80.0, sigma_min=0.002)
 
 
 def stops(process, steps):
-  """Times from 1 to the least: the step to 0 is of no order."""
+  """Returns times from 1 to the least one; a step to 0 has no order."""
   return np.asarray(grids.Karras()(process, steps + 1))[:-1]
 
 
 def flow(sigmas):
-  """The flow of data N(0, STD^2) from 1 at sigmas[0]."""
+  """Returns the exact flow of data N(0, STD^2) at sigmas, which starts with x = 1 at sigmas[0]."""
   return np.sqrt((STD**2 + np.square(sigmas)) / (STD**2 + sigmas[0] ** 2))
 
 
 def three_m(factor, steps):
-  """The end of the flow, the first two steps exact."""
+  """Returns the end of the flow by `taylor`, with the first two steps exact."""
   sigmas = 80 * stops(LONG, steps)
   believed = lambda i, x: STD**2 / (STD**2 + sigmas[i] ** 2) * x
   x = flow(sigmas)[:3]
@@ -162,7 +172,7 @@ def ours(steps):
 
 
 def attained(run, few, many):
-  """The observed order of `run(steps)`."""
+  """Returns the observed order of `run(steps)` between few and many steps."""
   errors = [abs(float(run(n)) - flow(80 * stops(LONG, n))[-1]) for n in (few, many)]
   return np.log2(errors[0] / errors[1])
 
@@ -184,7 +194,7 @@ def exact_moments(process, t):
 
 
 def end_moments(solver, process, grid):
-  """Of the end, from the exact marginal at the start."""
+  """Returns (mean, standard deviation) at the end, starting from the exact marginal."""
   field, n = fields.gaussian(process, MEAN, WIDTH), len(grid) - 1
   basis = jnp.zeros((n + 2, 1)).at[1].set(1)  # all zero, x = 1, then each z = 1
 
@@ -246,7 +256,7 @@ SAMPLE = np.arange(768).reshape(3, 8, 8, 4).transpose(3, 0, 1, 2) / 768
 
 
 def loop(process, grid, x, clip):
-  """The sum of the end's magnitudes."""
+  """Runs DDIM over the grid and returns the sum of |x| at the end."""
 
   def at(xt, t, memory):
     index = process.c_noise(t)

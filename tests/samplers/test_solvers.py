@@ -1,4 +1,4 @@
-"""Solvers against closed forms on Gaussian data, each other, and independently derived sums."""
+"""Solvers against closed forms on Gaussian data, each other, and independent sums."""
 
 import chex
 import jax
@@ -16,7 +16,10 @@ COSINE = chains.DDPM(noise=schedules.CosineNoise(), steps=1000)
 
 
 def exact_flow(process, mean, std, x):
-  """The probability flow of Gaussian data is linear: x(0) = mean + std/s(1) (x(1) - alpha mean)."""
+  """Returns the end x(0) of the probability flow of data N(mean, std^2) from x at t = 1.
+
+  It is affine: x(0) = mean + std/s(1) (x(1) - alpha mean), s(1) the standard deviation of x(1).
+  """
   alpha, sigma = (np.float64(c) for c in process.coefficients(jnp.float32(1)))
   return mean + std / np.sqrt(alpha**2 * std**2 + sigma**2) * (np.asarray(x) - alpha * mean)
 
@@ -181,6 +184,25 @@ def test_higher_orders_halve_the_error_at_equal_evaluations():
     singlestep.Midpoint(steps=12, grid=grid),
   ):
     assert error(solver) < first / 2
+
+
+@pytest.mark.parametrize(
+  "process",
+  [
+    pytest.param(continuous.CondOT(), id="cond_ot"),
+    pytest.param(chains.DDPM(zero_snr=True), id="zero_snr", marks=pytest.mark.slow),
+  ],
+)
+def test_multistep_solvers_start_from_pure_noise(process):
+  """There log(alpha/sigma) is -infinity, and the first step is one of DDIM."""
+  x = jnp.linspace(-2, 2, 9)[:, None]
+  field, exact = fields.gaussian(process, 0.7, 0.4), exact_flow(process, 0.7, 0.4, x)
+  ddim = run(solvers.DDIM(steps=40), field, process, n=9, x=x)
+  same = run(multistep.DPMSolver(steps=40, order=1), field, process, n=9, x=x)
+  np.testing.assert_allclose(same, ddim, atol=1e-5)
+  for solver in (multistep.DPMSolver(steps=40), multistep.UniPC(steps=40)):
+    error = np.abs(run(solver, field, process, n=9, x=x) - exact).max()
+    assert error < np.abs(ddim - exact).max() / 3
 
 
 def test_each_step_starts_where_the_last_one_ended():

@@ -1,4 +1,4 @@
-"""Averages of parameters: their profiles, and the widths that can be made of two."""
+"""Averages of parameters: their profiles, and other widths that are computed from two of them."""
 
 import dataclasses
 
@@ -15,7 +15,7 @@ from genjax.training import averages, sharding
 
 
 def weights(profile, steps):
-  """How much the average after `steps` steps holds of the parameters of each, [steps]."""
+  """Returns the weight [steps] that each step has in the average after `steps` steps."""
   w = np.zeros(steps)
   for k in range(steps):
     d = float(profile(jnp.float32(k)))

@@ -1,4 +1,4 @@
-"""Step, optimizers, averages, loop and checkpoints, on a model small enough to solve by hand."""
+"""Step, optimizers, averages, loop and checkpoints, on a model that can be solved by hand."""
 
 import dataclasses
 import itertools
@@ -31,7 +31,10 @@ from genjax.training import step as step_lib
 
 @dataclasses.dataclass(frozen=True)
 class Regression:
-  """Two groups on one quadratic: "a" at every step, "b" at every third; "c" is frozen."""
+  """A linear model with a quadratic loss and three groups of parameters.
+
+  "a" is trained at every step, "b" at every third step; "c" is frozen.
+  """
 
   pretrained = ()
 
@@ -39,7 +42,7 @@ class Regression:
   def objectives(self):
     return (
       core.Objective("first", ("a",), self.loss),
-      core.Objective("second", ("b",), self.loss, core.every(3)),
+      core.Objective("second", ("b",), self.loss, core.Every(3)),
     )
 
   def init(self, key, batch, loaded):
@@ -106,9 +109,9 @@ def test_accumulation_gives_the_gradient_of_the_whole_batch():
 
 def test_updates_are_counted_by_due():
   assert step_lib.updates(MODEL, 10) == {"a": 10, "b": 3}
-  due = core.between(2, 5)
+  due = core.Between(2, 5)
   assert [k for k in range(10) if due(k)] == [2, 3, 4]
-  assert [k for k in range(10) if core.every(4)(k)] == [3, 7]
+  assert [k for k in range(10) if core.Every(4)(k)] == [3, 7]
 
 
 def test_average_is_the_recursion_with_warm_up():

@@ -1,18 +1,23 @@
-"""MNIST and Fashion-MNIST as they were published: each four IDX files of the same names."""
+"""MNIST and Fashion-MNIST as they were published: four IDX files each, with the same names."""
 
 from typing import NamedTuple
 
-IDX = ("images-idx3", "labels-idx1")  # as in train-images-idx3-ubyte.gz
+# The two kinds of file, as in train-images-idx3-ubyte.gz.
+IDX = ("images-idx3", "labels-idx1")
 
 
 class Published(NamedTuple):
-  """Where a set of pictures is, and what it is made of.
+  """Where a published set of pictures can be found, and which files it has.
 
-  name: here; what: its authors' name for it.
-  url: of the folder that holds `files`, name -> (bytes, sha256).
-  names: what tensorflow_datasets may have prepared: ours, its own.
-  local: the folder of a Debian package, "" if there is none.
-  otherwise: how to get the data if a download fails.
+  name: the name in genjax.
+  what: the name that its authors gave it.
+  url: of the folder that holds the files, with a slash at the end.
+  files: {name of a file: (size in bytes, sha256)}.
+  names: folders in which tensorflow_datasets may have stored it: those of genjax's builder and of
+    its own.
+  local: the folder where a Debian package puts the files, "" if there is no package.
+  otherwise: what a person can do if the download fails.
+  licence: the licence of the data, in a few words.
   """
 
   name: str
@@ -28,7 +33,8 @@ class Published(NamedTuple):
 MNIST = Published(
   name="mnist",
   what="MNIST",
-  url="https://storage.googleapis.com/cvdf-datasets/mnist/",  # the mirror of tensorflow_datasets
+  # The mirror that tensorflow_datasets uses too.
+  url="https://storage.googleapis.com/cvdf-datasets/mnist/",
   files={
     "train-images-idx3-ubyte.gz": (
       9_912_422,

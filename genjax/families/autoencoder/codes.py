@@ -1,9 +1,13 @@
-"""What an autoencoder's code is made of: the last step of the way there.
+"""The kinds of codes of an autoencoder: the last step of its encoder, h -> z.
 
-plain     z = f(h)
-topk      the k largest h, the others 0                   Makhzani & Frey 2013, arXiv:1312.5663
-binary    z = sigmoid(h + noise eps) while training, which drives h to both sides until the
-          noise does no harm; then bits, z = 1 where h > 0     Salakhutdinov & Hinton 2009
+h [B, code] is the output of the encoder network.
+
+    plain     z = f(h), with f an activation or the identity
+    topk      the k largest entries of h are kept, all others are set to 0
+                                                          Makhzani & Frey 2013, arXiv:1312.5663
+    binary    in training z = sigmoid(h + noise eps), eps ~ N(0, I): the noise drives h far from 0,
+              to where it no longer changes z. After training z is bits: 1 where h > 0, else 0
+                                                                    Salakhutdinov & Hinton 2009
 """
 
 import dataclasses
@@ -16,7 +20,12 @@ from genjax.networks import mlp
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Plain:
-  """activation: a name of ACTIVATIONS, "" for a linear code."""
+  """A code of real numbers.
+
+  activation: a name in mlp.ACTIVATIONS, or "" for a linear code.
+
+  Raises UserError for an unknown activation.
+  """
 
   activation: str = ""
 
@@ -25,34 +34,44 @@ class Plain:
       mlp.check_activation(self.activation)
 
   def __call__(self, h: jax.Array, key: jax.Array | None = None) -> jax.Array:
-    """h [B, code] -> z; with a key, as in training."""
+    """Returns the code z [B, code] of h [B, code]; a key is given in training only."""
     return mlp.activate(self.activation, h)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class TopK:
-  """k: how many entries stay, those of a tie that come first."""
+  """A sparse code.
+
+  k: how many entries are kept; of equal entries, the first ones.
+  """
 
   k: core.Size = 10
 
   def __call__(self, h: jax.Array, key: jax.Array | None = None) -> jax.Array:
-    """Raises UserError if the code has fewer than k entries."""
+    """Returns the code z [B, code]. Raises UserError if it has fewer than k entries."""
     if h.shape[-1] < self.k:
-      raise core.UserError(f"code.k={self.k} of a code of {h.shape[-1]}")
-    _, index = jax.lax.top_k(h, self.k)
+      raise core.UserError(f"code.k={self.k}: the code has {h.shape[-1]} entries; use a smaller k")
+
+    _, index = jax.lax.top_k(h, self.k)  # [B, k]
+    # A mask [B, code] of the k entries.
     kept = jax.nn.one_hot(index, h.shape[-1], dtype=h.dtype).sum(-2)
     return h * kept
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Binary:
-  """noise: its standard deviation."""
+  """A code of bits.
+
+  noise: standard deviation of the noise that training adds to h.
+  """
 
   noise: core.NonNegative = 4.0
 
   def __call__(self, h: jax.Array, key: jax.Array | None = None) -> jax.Array:
+    """Returns the bits of h [B, code], or in training (with a key) their noisy, soft form."""
     if key is None:
       return (h > 0).astype(h.dtype)
+    # The bits have no gradient, their soft form has.
     return jax.nn.sigmoid(h + self.noise * jax.random.normal(key, h.shape))
 
 

@@ -1,12 +1,13 @@
-"""Group normalization (Wu & He 2018, arXiv:1803.08494) of maps that may come in parts.
+"""Group normalization (Wu & He 2018, arXiv:1803.08494) of feature maps that may come in parts.
 
-Channels are cut into groups; each group of an example has mean m and variance v over its channels
-and pixels:
+Channels are divided into groups. Each group of an example has a mean m and a variance v, taken over
+its channels and pixels:
 
-    y = scale (x - m) / sqrt(v + epsilon) + bias  =  a x + b        a, b: one number per channel
+    y = scale (x - m) / sqrt(v + epsilon) + bias  =  a x + b                                    (1)
 
-m and v come from sums over pixels of x and x^2. These and the line a x + b need only channels of
-their own, so a map that is a concatenation is normalised without being put together.
+with one a and one b for each example and channel. m and v follow from sums of x and x^2 over the
+pixels of each channel. Neither the sums nor a x + b mix channels, so a map that is a concatenation
+of parts is normalised without being concatenated.
 """
 
 import flax.linen as nn
@@ -17,9 +18,12 @@ from jax import lax
 
 
 class GroupNorm(nn.Module):
-  """Parts [B, H, W, C_i], normalised as if joined along channels, in float32; one array or a tuple.
+  """Parts [B, H, W, C_i] -> a tuple of their values, normalised as if joined along channels.
 
-  groups: divides the sum of C_i.
+  The computation and the result are float32.
+
+  groups: number of groups; divides the sum of the C_i.
+  epsilon: added to the variance in (1).
   """
 
   groups: int
@@ -29,19 +33,26 @@ class GroupNorm(nn.Module):
   def __call__(self, *parts: jax.Array) -> tuple[jax.Array, ...]:
     parts = [part.astype(jnp.float32) for part in parts]
     widths = [part.shape[-1] for part in parts]
-    channels, pixels = sum(widths), parts[0].shape[1] * parts[0].shape[2]
+    channels = sum(widths)
+    pixels = parts[0].shape[1] * parts[0].shape[2]
     scale = self.param("scale", nn.initializers.ones, (channels,))
     bias = self.param("bias", nn.initializers.zeros, (channels,))
 
-    def mean(power):  # of x^power over pixels and the channels of a group, [B, groups, 1]
+    def mean(power):  # of x^power over the pixels and channels of each group: [B, groups, 1]
       sums = jnp.concatenate([(part**power).sum(axis=(1, 2)) for part in parts], axis=-1)
       sums = sums.reshape(len(sums), self.groups, -1)
       return sums.sum(axis=-1, keepdims=True) / (sums.shape[-1] * pixels)
 
-    m, square = mean(1), mean(2)
+    m = mean(1)
+    square = mean(2)
+
+    # Rounding can take the variance of a nearly constant group below 0.
     inverse = lax.rsqrt(jnp.maximum(square - m**2, 0) + self.epsilon)
-    a = inverse * scale.reshape(self.groups, -1)  # [B, groups, channels / groups]
+
+    # a and b of (1), [B, groups, channels / groups].
+    a = inverse * scale.reshape(self.groups, -1)
     b = bias.reshape(self.groups, -1) - m * a
+
     ends = np.cumsum(widths)[:-1]
     cut = lambda v: jnp.split(v.reshape(len(v), 1, 1, channels), ends, axis=-1)
     return tuple(part * a_i + b_i for part, a_i, b_i in zip(parts, cut(a), cut(b)))
