@@ -75,7 +75,8 @@ def main(argv: list[str]) -> int:
   except loop.Diverged as e:
     return _fail(str(e), 3)
   except loop.HookFailed as e:
-    return _fail(f"{_cause(e)}; the state of step {e.step} is saved, the same command goes on", 1)
+    begin = "from the beginning" if e.kept is None else f"from step {e.kept}"
+    return _fail(f"step {e.step}: {_cause(e)}; the same command goes on {begin}", 1)
   except KeyboardInterrupt:
     return _fail("interrupted; the same command goes on", train.INTERRUPTED)
 

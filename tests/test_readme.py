@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 ROOT = pathlib.Path(__file__).parents[1]
-README = (ROOT / "README.md").read_text()
+README = (ROOT / "README.md").read_text(encoding="utf-8")
 COMMANDS = [
   line.partition("  #")[0].strip()
   for line in README.splitlines()
@@ -53,6 +53,24 @@ def test_command(command, runs):
   words = shlex.split(command.replace("--num=1000", "--num=40"))
   assert words[:2] == ["python", "-m"]
   start(words[1:])
+
+
+@pytest.mark.slow
+def test_python_block(runs):
+  """Every line runs, on a run of the smoke variant."""
+  name = "ddpm_moons"
+  if not (runs / name).exists():
+    start(["-m", "genjax.main", f"--config=configs/{name}.py:smoke", f"--workdir={runs}/{name}"])
+  (block,) = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
+  names = {}
+  exec(block.replace(f"runs/{name}", str(runs / name)), names)
+  assert names["x"].shape == names["y"].shape == (8, 2)
+  assert set(names["nats"]) == {"flow/estimate", "elbo/lower-bound"}
+  assert {"w2/exact", "w2/exact/real"} <= set(names["metrics"])
+
+
+def test_it_fits_its_place():
+  assert len(README.splitlines()) <= 120
 
 
 def test_what_it_names_exists():

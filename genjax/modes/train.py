@@ -182,17 +182,18 @@ def _fit(
       interrupt=interrupt,
     )
     saved.save(state)
+    saved.close()
   except loop.Diverged as e:
     saved.save(e.state)
+    saved.close()
     raise
   except loop.HookFailed as e:
     console.note(traceback.format_exc())
-    saved.save(e.state, wait=True)
+    e.kept = _kept(saved, e.state)
     raise
   finally:
     drawer.close()
     metrics.close()
-    saved.close()
 
   drawer.check()
   facts = {"seconds": round(metrics.seconds, 1), "steps": int(state.step)}
@@ -201,6 +202,20 @@ def _fit(
   if console.main:
     folder.note(workdir, **facts)
   return state, drawer.run_of(state)
+
+
+def _kept(saved: checkpoints.Checkpoints, state: core.TrainState) -> int | None:
+  """Saves a state; returns the step that the run can go on from, None for its beginning.
+
+  Saving may be what has failed, for example on a full disk. Then the last complete checkpoint is
+  what is left.
+  """
+  try:
+    saved.save(state)
+    saved.close()
+    return int(state.step)
+  except Exception:
+    return saved.latest()
 
 
 def _banner(

@@ -52,12 +52,14 @@ class HookFailed(Exception):
 
   step: the updates that were made before.
   state: the state after them, which is good.
+  kept: the step of the newest checkpoint, None if there is none; set by whoever saves the state.
   """
 
   def __init__(self, step: int, state: core.TrainState):
     super().__init__(f"stopped at step {step}")
     self.step = step
     self.state = state
+    self.kept: int | None = None
 
 
 class Interrupt:

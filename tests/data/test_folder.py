@@ -215,3 +215,97 @@ def test_mistakes(tmp_path, fields, hint):
 def test_an_empty_folder(tmp_path):
   with pytest.raises(core.UserError, match="0 pictures"):
     folder.ImageFolder(dir=str(tmp_path)).load()
+
+
+def filled(place, noise):
+  """Writes three pictures into a folder."""
+  place.mkdir(parents=True)
+  for i in range(3):
+    (place / f"{i}.png").write_bytes(png(np.roll(noise, i, 0)))
+
+
+def test_classes_are_in_natural_order_and_have_their_names(tmp_path, noise):
+  for i in range(12):
+    filled(tmp_path / str(i), noise)
+  data = folder.ImageFolder(dir=str(tmp_path), size=4).load()
+  assert data.spec.fields["label"].names == tuple(str(i) for i in range(12))
+  for split in data.splits.values():
+    owner = [int(name.split("/")[0]) for name in split["x"].names]
+    np.testing.assert_array_equal(split["label"], owner)
+
+
+def test_a_linked_class_is_a_class_and_a_loop_ends(tmp_path, noise):
+  filled(tmp_path / "all" / "cats", noise)
+  filled(tmp_path / "elsewhere", noise)
+  (tmp_path / "all" / "dogs").symlink_to(tmp_path / "elsewhere")
+  (tmp_path / "all" / "cats" / "up").symlink_to(tmp_path / "all")
+  (tmp_path / "all" / "cats" / "lost.png").symlink_to(tmp_path / "nowhere.png")
+  data = folder.ImageFolder(dir=str(tmp_path / "all"), size=4).load()
+  assert data.spec.fields["label"].names == ("cats", "dogs")
+  assert sum(len(split["x"]) for split in data.splits.values()) == 6
+  assert "1 links to a folder that is read already ('cats/up')" in data.origin
+  assert "1 broken links ('cats/lost.png')" in data.origin
+
+
+def test_what_is_passed_over_is_counted_and_said(tree):
+  (tree / "cats" / "readme.md").write_text("")
+  data = folder.ImageFolder(dir=str(tree), size=4).load()
+  assert "2 not called pictures ('notes.txt', 'cats/readme.md')" in data.origin
+  assert "1 hidden ('.hidden.png')" in data.origin and data.origin.endswith("left out")
+
+
+def test_a_stray_picture_means_no_classes_and_is_said(tree, noise):
+  (tree / "stray.png").write_bytes(png(noise))
+  data = folder.ImageFolder(dir=str(tree), size=4).load()
+  assert data.spec.classes == 0
+  assert "no classes, since 1 pictures lie beside the folders" in data.origin
+
+
+@pytest.mark.parametrize("names", [("train", "val", "test"), ("Training", "test"), ("train",)])
+def test_split_folders_are_no_classes(tmp_path, noise, names):
+  for name in names:
+    for kind in ("cats", "dogs"):
+      filled(tmp_path / name / kind, noise)
+  data = folder.ImageFolder(dir=str(tmp_path), size=4, holdout=0.2).load()
+  assert data.spec.fields["label"].names == ("cats", "dogs")
+  counts = {split: len(columns["x"]) for split, columns in data.splits.items()}
+  assert sum(counts.values()) == 6 * len(names) and min(counts.values()) > 0
+  for split, folders in {"test": ("test",), "valid": ("val",)}.items():
+    if set(folders) & set(names):
+      assert counts[split] == 6
+      assert {name.split("/")[0] for name in data.splits[split]["x"].names} <= set(folders)
+
+
+@pytest.mark.parametrize("check", ["decode", "header"])
+def test_contents_are_what_the_data_are(tree, tmp_path_factory, noise, check):
+  """Another place is the same data; the same name with another picture is not."""
+  load = lambda place: folder.ImageFolder(dir=str(place), size=8, check=check).load().hash
+  before = load(tree)
+  assert load(f"{tree}/") == before
+  moved = tmp_path_factory.mktemp("moved") / "here"
+  tree.rename(moved)
+  assert load(moved) == before
+
+  # Two pictures of equally many bytes change their names.
+  first, second = moved / "cats" / "002.png", moved / "cats" / "004.png"
+  for level, path in enumerate((first, second)):
+    PIL.Image.new("RGB", (16, 16), (level,) * 3).save(path, "BMP")
+  before, contents = load(moved), first.read_bytes()
+  assert first.stat().st_size == second.stat().st_size
+  first.write_bytes(second.read_bytes())
+  second.write_bytes(contents)
+  assert load(moved) != before
+
+
+@pytest.mark.parametrize(
+  ("shape", "size", "channels"),
+  [((70, 90, 3), 64, 3), ((40, 33), 32, 1), ((9, 30), 8, 1), ((5, 5, 3), 8, 3)],
+)
+def test_size_and_channels_are_found_by_looking(tmp_path, shape, size, channels):
+  rng = np.random.default_rng(0)
+  for i in range(4):
+    (tmp_path / f"{i}.png").write_bytes(png(rng.integers(0, 256, shape, dtype=np.uint8)))
+  data = folder.ImageFolder(dir=str(tmp_path), size=0, channels=0).load()
+  assert data.spec.shape == (size, size, channels)
+  data = folder.ImageFolder(dir=str(tmp_path), size=12, channels=3).load()
+  assert data.spec.shape == (12, 12, 3)

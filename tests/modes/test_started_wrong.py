@@ -62,12 +62,32 @@ def test_what_fails_beside_the_training_loses_no_step(name, tmp_path, monkeypatc
       patched.setattr(writers.Metrics, "write", write)
     _, err = run(*flags, code=1)
   assert "OSError: no space left on device" in err
-  assert "the state of step 10 is saved, the same command goes on" in err
+  assert "step 10: " in err and "the same command goes on from step 10" in err
   assert "Traceback" in (workdir / "log.txt").read_text(encoding="utf-8")
   assert (workdir / "checkpoints" / "10").is_dir()
 
   out, _ = run(*flags)
   assert "step       10 of 20" in out and (workdir / "checkpoints" / "20").is_dir()
+
+
+def test_a_full_disk_is_one_line(tmp_path, monkeypatch):
+  """Where nothing can be saved any more, the last checkpoint is what the run goes on from."""
+  from genjax.training import checkpoints
+
+  whole = checkpoints.Checkpoints._save
+
+  def full(self, state):
+    if int(state.step) > 5:
+      raise OSError(28, "No space left on device")
+    whole(self, state)
+
+  with monkeypatch.context() as patched:
+    patched.setattr(checkpoints.Checkpoints, "_save", full)
+    out, err = run(*FLAGS, f"--workdir={tmp_path}/run", code=1)
+  assert "No space left on device" in err and len(err.strip().splitlines()) == 1
+  assert "the same command goes on from step 5" in err
+  out, _ = run(*FLAGS, f"--workdir={tmp_path}/run")
+  assert "step       5 of 20" in out
 
 
 def test_numbers_that_are_none_are_said_and_not_measured(tmp_path, monkeypatch):
@@ -149,7 +169,7 @@ TERMINALS = {
 @pytest.mark.parametrize("name", TERMINALS)
 def test_a_terminal_that_goes_away_ends_no_training(name, tmp_path):
   """`| head`, a closed standard output, and a locale that knows no Unicode."""
-  workdir = tmp_path / "ü"
+  workdir = tmp_path / "run"
   command = shlex.join([sys.executable, "-m", "genjax.main", *FLAGS, f"--workdir={workdir}"])
   shell = ["bash", "-o", "pipefail", "-c", TERMINALS[name].format(command=command)]
   done = subprocess.run(shell, capture_output=True, text=True)
@@ -199,3 +219,25 @@ def test_a_run_is_not_lost_when_its_data_are(tmp_path, pictures):
   _, err = run(*flags, f"--config.data.dir={moved}", "--config.steps=30", workdir, code=2)
   assert "was trained on other data" in err
   run("--mode=sample", workdir, "--num=16", "--seed=2")
+
+
+def test_class_names_follow_their_pictures(tmp_path):
+  """From the folders to run.json, samples.npz and the grid."""
+  rng = np.random.default_rng(0)
+  for name in ("2", "10", "black cats"):
+    (tmp_path / "pictures" / name).mkdir(parents=True)
+    for i in range(8):
+      picture = Image.fromarray(rng.integers(0, 256, (8, 8), dtype=np.uint8))
+      picture.save(tmp_path / "pictures" / name / f"{i}.png")
+  run("--config=vae_mnist:conditional+smoke", "--config.data.name=image_folder",
+      f"--config.data.dir={tmp_path}/pictures", "--config.data.size=6", "--config.data.channels=1",
+      "--config.data.range=0,1", "--config.data.binarize=threshold", "--config.metrics=",
+      f"--workdir={tmp_path}/run")  # fmt: skip
+  facts = json.loads((tmp_path / "run" / "run.json").read_text())["data"]
+  others = dict(facts["spec"]["others"])
+  assert others["label"]["names"] == ["2", "10", "black cats"]
+  arrays = np.load(tmp_path / "run/generated/seed0_num16/samples.npz")
+  assert list(arrays["label_names"]) == ["2", "10", "black cats"]
+  np.testing.assert_array_equal(arrays["label"][:4], [0, 1, 2, 0])
+  about = json.loads((tmp_path / "run/generated/seed0_num16/about.json").read_text())
+  assert about["legend"] == ["label", "sample"]
