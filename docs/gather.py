@@ -135,12 +135,16 @@ def gather(workdir: pathlib.Path) -> list[dict]:
   about["data"] = {key: run["data"][key] for key in ("name", "counts", "hash")}
 
   looks = [_read(file) for file in sorted(workdir.glob("eval-*.json"))]
-  looks = {_of_look(name, look["settings"]): look for look in looks if look["step"] == run["steps"]}
+  looks = {
+    _of_look(name, look.get("settings", {})): look for look in looks if look["step"] == run["steps"]
+  }
   published = {row[0] for row in ROWS}
   found = {name: measured} | {key: look for key, look in looks.items() if key in published}
   for key, _, metric, _, label in (row for row in ROWS if row[0] in found):
     if lacking := {metric, reference(metric, label)} - {"", *found[key]["metrics"]}:
       raise ValueError(f"{workdir} is not published: {key} lacks {min(lacking)}, shown by ROWS")
+    if found[key]["metrics"][metric] is None:
+      raise ValueError(f"{workdir} is not published: {key} has no finite {metric}")
   kept = lambda look: {key: look[key] for key in ("split", "average", "step", "metrics")}
   return [{"name": k, **about, **kept(look), "recorded": True} for k, look in found.items()]
 
@@ -236,9 +240,10 @@ def main(paths: Sequence[str]) -> int:
       print(e, file=sys.stderr)
       code = 2
 
+  # The tables first: an entry that they cannot show is not written either.
   ordered = [runs[name] for name in sorted(runs)]
-  RESULTS.write_text(json.dumps({"runs": ordered}, indent=1) + "\n", encoding="utf-8")
   long, short = tables(ordered)
+  RESULTS.write_text(json.dumps({"runs": ordered}, indent=1) + "\n", encoding="utf-8")
   markdown.insert(PAGE, long)
   if "<!-- results -->" in README.read_text(encoding="utf-8"):
     markdown.insert(README, short, "results")

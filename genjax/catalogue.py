@@ -9,6 +9,7 @@ Nothing here imports jax, so the list answers at once.
 
 import ast
 import json
+import os
 import pathlib
 from collections.abc import Iterable
 from typing import NamedTuple
@@ -42,8 +43,8 @@ def files() -> list[pathlib.Path]:
 
 
 def _shown(path: pathlib.Path) -> bool:
-  """Whether a file is a configuration: not base.py, and not the lock of an editor."""
-  return path.stem != "base" and not path.name.startswith(".") and path.is_file()
+  """Whether a file is a configuration: not base.py, no __init__.py and no lock of an editor."""
+  return path.stem != "base" and not path.name.startswith((".", "_")) and path.is_file()
 
 
 def find(name: str) -> pathlib.Path | None:
@@ -51,7 +52,7 @@ def find(name: str) -> pathlib.Path | None:
 
   A file of the current directory comes before one that came with genjax.
   """
-  path = pathlib.Path(name).expanduser()
+  path = pathlib.Path(os.path.expanduser(name))
   if path.is_file():
     return path
 
@@ -80,18 +81,22 @@ def entries() -> list[Entry]:
 def _entry(path: pathlib.Path) -> Entry:
   try:
     tree = _parsed(path)
+    model = _model(tree, path, (path,))
   except (OSError, SyntaxError, ValueError) as e:
     return Entry(path, f"(cannot be read: {' '.join(str(e).split())})", "", ())
   title = (ast.get_docstring(tree) or "").partition("\n")[0]
-  return Entry(path, title, _folders().get(_model(tree, path), ""), _variants(tree))
+  return Entry(path, title, _folders().get(model, ""), _variants(tree))
 
 
 def _parsed(path: pathlib.Path) -> ast.Module:
   return ast.parse(path.read_bytes())  # bytes: a byte-order mark is understood
 
 
-def _model(tree: ast.Module, path: pathlib.Path) -> str:
-  """The name of the model, from the file itself or from the configuration that it starts from."""
+def _model(tree: ast.Module, path: pathlib.Path, seen: tuple[pathlib.Path, ...]) -> str:
+  """The name of the model, from the file itself or from the configuration that it starts from.
+
+  seen: the files that led here; two may import each other.
+  """
   for node in ast.walk(tree):
     if not isinstance(node, ast.Assign):
       continue
@@ -105,8 +110,8 @@ def _model(tree: ast.Module, path: pathlib.Path) -> str:
 
   for neighbour in _neighbours(tree):
     file = path.with_name(f"{neighbour}.py")
-    if neighbour != "base" and file.is_file() and file != path:
-      return _model(_parsed(file), file)
+    if neighbour != "base" and file.is_file() and file not in seen:
+      return _model(_parsed(file), file, (*seen, file))
   return ""
 
 

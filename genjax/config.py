@@ -12,6 +12,7 @@ a UserError that names the key, what was expected and the nearest right spelling
 import dataclasses
 import hashlib
 import json
+import os
 import pathlib
 import runpy
 import sys
@@ -120,8 +121,14 @@ def from_file(path: str, overrides: Sequence[str] = ()) -> tuple[Config, Config]
 
 
 def _let_import(file: pathlib.Path) -> None:
-  """Lets a configuration import its neighbours, and those that came with genjax."""
-  for folder in (file.absolute().parent.parent, catalogue.ROOT):
+  """Lets a configuration import its neighbours, and those that came with genjax.
+
+  One that came with genjax finds its own neighbours first, whatever lies in the current directory.
+  """
+  beside = file.absolute().parent.parent
+  if beside == catalogue.ROOT and sys.path[0] != str(beside):
+    sys.path.insert(0, str(beside))
+  for folder in (beside, catalogue.ROOT):
     if str(folder) not in sys.path:
       sys.path.append(str(folder))
 
@@ -243,7 +250,7 @@ def of_run(where: str) -> Config:
 
   Raises UserError with the command that makes the run, if it is not there.
   """
-  workdir = pathlib.Path(where)
+  workdir = pathlib.Path(os.path.expanduser(where))
   if not (workdir / "config.json").is_file():
     name, _, arg = workdir.name.partition("-")
     raise core.UserError(

@@ -7,6 +7,8 @@ if and only if an objective that is due names it; otherwise it is frozen. For ex
     consistency distillation     three groups (student, target, teacher), one objective
     expectation maximisation     no objective at all: it works in `refresh`
 
+Three kinds of values travel through training, sampling and measuring:
+
     Params     {group: pytree of arrays}, which optimizers move.
     Buffers    buffers[g] of a group g holds its flax collections (batch statistics, codebook) and
                is saved and loaded with it. Any other name is free state (chains, replay).
@@ -16,7 +18,7 @@ if and only if an objective that is due names it; otherwise it is frozen. For ex
 A model may be told some of these fields, which it names in `conditions`. `given(model, batch)`
 picks them out of a batch, and `cond` below is such a dict.
 
-Abilities are optional methods. A family has one or not, and nobody asks for what is not there:
+Abilities are optional methods: a family has one or not.
 
     sample(params, buffers, keys, cond) -> [N, *event]    sample i depends on keys[i], cond[i] alone
     trajectory(params, buffers, keys, cond, frames) -> [frames, N, *event]
@@ -26,7 +28,6 @@ Abilities are optional methods. A family has one or not, and nobody asks for wha
     reconstruct(params, buffers, x, cond) -> [N, *event]
     energy(params, buffers, batch) -> [B] nats
     classify(params, buffers, x) -> [N, classes] log-probabilities
-    conditions: tuple of names of fields, () if there are none
 """
 
 import dataclasses
@@ -233,10 +234,7 @@ def null(field: Field, batch: int) -> Any:
 
 
 def hidden(cond: Batch, spec: DataSpec, where: jax.Array) -> Batch:
-  """Returns the conditions, made null in the examples for which `where` [B] is true.
-
-  Integers become `levels`, and real fields become Partials of which nothing is there.
-  """
+  """Returns the conditions, null where `where` [B] is true: see `null`, for each field."""
   return {name: _hidden(a, spec.fields[name], where) for name, a in cond.items()}
 
 

@@ -74,7 +74,7 @@ def main(argv: list[str]) -> int:
     return _fail(str(e))
   except loop.Diverged as e:
     return _fail(str(e), 3)
-  except loop.HookFailed as e:
+  except loop.Failed as e:
     begin = "from the beginning" if e.kept is None else f"from step {e.kept}"
     return _fail(f"step {e.step}: {_cause(e)}; the same command goes on {begin}", 1)
   except KeyboardInterrupt:
@@ -83,10 +83,13 @@ def main(argv: list[str]) -> int:
 
 def _cause(error: Exception) -> str:
   """What went wrong in one line; the traceback of a fault in the program stands in log.txt."""
+  from genjax import core
+
   cause = error.__cause__
   text = " ".join(str(cause).split())
-  known = type(cause).__name__ == "UserError"
-  return text if known else f"{type(cause).__name__}: {text} (log.txt tells where)"
+  if isinstance(cause, core.UserError):
+    return text
+  return f"{type(cause).__name__}: {text} (log.txt tells where)"
 
 
 def _fail(message: str, code: int = 2) -> int:

@@ -95,7 +95,8 @@ def _parts(text: str) -> list[str]:
     else:
       parts[-1] += letter
   stripped = [part.strip().strip("'\"") for part in parts]
-  return [part for part in stripped if part]  # a comma at the end makes no value
+  # A comma at the end, or nothing at all, makes no value.
+  return stripped if stripped[-1] else stripped[:-1]
 
 
 def _literal(text: str) -> Any:

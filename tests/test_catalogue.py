@@ -1,6 +1,8 @@
 """The list of configurations, read without running them."""
 
 import runpy
+import subprocess
+import sys
 
 import pytest
 
@@ -34,13 +36,19 @@ def test_what_cannot_be_read_does_not_hide_the_rest(tmp_path, monkeypatch):
   (folder / ".#good.py").symlink_to("nowhere")
   (folder / "lost.py").symlink_to("nowhere")
   (folder / "folder.py").mkdir()
+  (folder / "__init__.py").write_text("")
+  (folder / "heir.py").write_text('"""An heir."""\nfrom configs import half\n')
+  for name, other in (("one", "two"), ("two", "one")):
+    (folder / f"{name}.py").write_text(f'"""Number {name}."""\nfrom configs import {other}\n')
 
   found = {entry.path.stem: entry for entry in catalogue.entries()}
-  assert set(found) == {"good", "marked", "half", "latin", "null"}
+  readable = {"good", "marked", "one", "two"}
+  assert set(found) == readable | {"half", "latin", "null", "heir"}
+  assert found["one"].title == "Number one." and found["one"].family == ""
   for name in ("good", "marked"):
     assert found[name].title == "A title." and found[name].variants == ("a", "b")
     assert found[name].family == "vae"
-  for name in ("half", "latin", "null"):
+  for name in ("half", "latin", "null", "heir"):
     assert found[name].title.startswith("(cannot be read: ")
   assert ":a :b" in catalogue.listing()
 
@@ -72,3 +80,12 @@ def test_a_configuration_imports_its_neighbours_and_ours(tmp_path):
     "  config.steps = first.STEPS\n  return config\n"
   )
   assert config.from_file(str(folder / "second.py"))[0]["steps"] == 3
+
+
+def test_ours_find_their_own_neighbours_first(tmp_path):
+  """Whatever a person's configs/base.py holds."""
+  (tmp_path / "configs").mkdir()
+  (tmp_path / "configs" / "base.py").write_text("mine = 1\n")
+  program = [sys.executable, "-m", "genjax.main", "--mode=describe", "--config=gmm_moons"]
+  done = subprocess.run(program, cwd=tmp_path, capture_output=True, text=True)
+  assert done.returncode == 0 and "FLOPs" in done.stdout, done.stderr

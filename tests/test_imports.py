@@ -97,3 +97,15 @@ def test_core_knows_only_jax_flax_and_optax():
 
 def test_no_file_is_a_drawer():
   assert not {p.stem for p in FILES} & {"utils", "helpers", "common", "misc"}
+
+
+def test_text_files_are_utf8_whatever_the_locale():
+  for path in FILES:
+    for node in ast.walk(ast.parse(path.read_bytes())):
+      if not (isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute)):
+        continue
+      words = {word.arg for word in node.keywords}
+      texts = node.func.attr in ("read_text", "write_text")
+      modes = [a.value for a in node.args if isinstance(a, ast.Constant)]
+      texts |= node.func.attr == "open" and modes in (["a"], ["w"], ["r"], ["x"])
+      assert not texts or "encoding" in words, f"{path}:{node.lineno}"

@@ -52,6 +52,7 @@ def test_a_text_is_read_by_the_type_of_its_field(text, hint, value):
     ("maybe", bool, "expected true or false"),
     ("1,2,3", tuple[float, float], "expected 2 values"),
     ("8,x", tuple[int, ...], "key='x', expected a whole number"),
+    ("64,,64", tuple[int, ...], "key='', expected a whole number"),
   ],
 )
 def test_what_is_no_value_is_refused(text, hint, message):

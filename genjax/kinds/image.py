@@ -40,6 +40,7 @@ class Image:
     height, width, channels = field.shape
     if channels not in (1, 3):
       raise core.UserError(f"--{flag}: a file has 1 or 3 channels, but this field has {channels}")
+    text = os.path.expanduser(text)
     if not os.path.isfile(text):
       raise core.UserError(f"--{flag}={text}: there is no such file")
     try:

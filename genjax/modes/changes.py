@@ -85,9 +85,11 @@ def stretched(setup: build.Setup, before: int, step: int) -> list[str]:
   old = step_lib.updates(setup.model, before)
   new = step_lib.updates(setup.model, setup.config["steps"])
   for group, rule in setup.rules.items():
-    was = float(rule.schedule(rule.lr, old[group])(done[group]))
-    now = float(rule.schedule(rule.lr, new[group])(done[group]))
-    if abs(now - was) > 1e-3 * rule.lr:
+    rates = [rule.schedule(rule.lr, count[group]) for count in (old, new)]
+    was, now = (float(rate(done[group])) for rate in rates)
+    # Within a warm-up both rates are the same; at the old end they are not.
+    ends = [float(rate(old[group] - 1)) for rate in rates]
+    if max(abs(now - was), abs(ends[1] - ends[0])) > 1e-3 * rule.lr:
       lines.append(
         f"schedule   the learning rate of {group} goes from {was:.3g} to {now:.3g}: its schedule "
         f"now spans {new[group]:,} updates instead of {old[group]:,}"

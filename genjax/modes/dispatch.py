@@ -77,4 +77,4 @@ def _workdir(flags: absl_flags.FlagValues, overrides: Sequence[str]) -> pathlib.
   """Returns the run directory, after trying whether this mode can write where it wants to."""
   path = flags.workdir or config_lib.workdir(flags.config, overrides)
   writes = flags.mode in ("train", "report") or (flags.mode == "sample" and not flags.out)
-  return folder.place(path, "--workdir") if writes else pathlib.Path(path).expanduser()
+  return folder.place(path, "--workdir") if writes else pathlib.Path(os.path.expanduser(path))

@@ -65,23 +65,26 @@ def _run(workdir: pathlib.Path) -> dict[str, Any]:
 def place(text: str | os.PathLike, flag: str) -> pathlib.Path:
   """Returns the directory that a person names, after trying whether it can be written to.
 
-  "~" is the home directory. Nothing is made yet. Raises UserError for a file, a link to nothing, or
-  a directory that may not be written to.
+  "~" is the home directory, and a link is what it points to. Nothing is made yet. Raises UserError
+  for a file, or for a directory that cannot be made or written to.
   """
-  path = pathlib.Path(text).expanduser()
-  if path.is_symlink():
-    path = path.resolve()
-  if path.exists() and not path.is_dir():
-    raise core.UserError(f"{flag}={text} is a file; expected a directory")
+  given = os.path.expanduser(text)
+  if str(given).startswith("~"):
+    raise core.UserError(f"{flag}={text}: there is no such home directory")
+  try:
+    path = pathlib.Path(given)
+    real = path.resolve()
+    there = next(parent for parent in (real, *real.parents) if parent.exists())
+    usable = there.is_dir() and os.access(there, os.W_OK | os.X_OK)
+  except (OSError, RuntimeError) as e:
+    raise core.UserError(f"{flag}={text}: {getattr(e, 'strerror', None) or e}") from None
 
-  there = path.absolute()
-  while not there.exists():
-    there = there.parent
   if not there.is_dir():
-    raise core.UserError(f"{flag}={text}: {there} is a file; expected a directory")
-  if not os.access(there, os.W_OK | os.X_OK):
+    what = "" if there == path.absolute() else f": {there}"
+    raise core.UserError(f"{flag}={text}{what} is a file; expected a directory")
+  if not usable:
     raise core.UserError(f"{flag}={text}: {there} may not be written to; choose another directory")
-  return path
+  return real if path.absolute() != real else path
 
 
 def digest(*asked: Any) -> str:

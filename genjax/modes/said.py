@@ -116,7 +116,8 @@ def _field(
 
 def _parts(text: str) -> list[str]:
   """Returns the values of a text; the name of a file may hold commas and is one value."""
-  return [text] if os.path.isfile(text) else [part.strip() for part in text.split(",")]
+  whole = os.path.isfile(os.path.expanduser(text))
+  return [text] if whole else [part.strip() for part in text.split(",")]
 
 
 def _stack(values: list[Any]) -> Any:

@@ -3,6 +3,7 @@
 import itertools
 import pathlib
 import shutil
+import sys
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -40,6 +41,9 @@ def sample(
   """
   if out and out.exists() and any(out.iterdir()):
     raise core.UserError(f"--out={out} is not empty; choose another place")
+  if out:
+    # The files are made beside their place, and moved there whole.
+    folder.place(out.parent, "--out")
   sharding.check("sample_batch", config["sample_batch"])
 
   run = runs.Run.open(workdir, config)
@@ -88,7 +92,8 @@ def generate(
     shutil.rmtree(place, ignore_errors=True)
     part.replace(place)
     if faulty:
-      console.say(f"warning    {faulty:,} of {num:,} samples are not finite numbers")
+      # The path alone goes to the standard output, for scripts to read.
+      writers.say(f"warning    {faulty:,} of {num:,} samples are not finite numbers", sys.stderr)
   return place
 
 

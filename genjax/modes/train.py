@@ -1,6 +1,7 @@
 """--mode=train: from a configuration to a finished run directory, or on from an interruption."""
 
 import concurrent.futures
+import contextlib
 import json
 import pathlib
 import traceback
@@ -32,8 +33,7 @@ def train(
   Returns 75 if it was interrupted.
 
   Raises UserError before anything is written, loop.Diverged after the last good state has been
-  saved, and loop.HookFailed after the state has been saved in which something beside the training
-  went wrong.
+  saved, and loop.Failed if something beside the numbers went wrong, after the state has been saved.
   """
   console = writers.Console()
   setup = build.assemble(config)
@@ -65,7 +65,10 @@ def train(
   if interrupt.everywhere():
     console.say(f"stopped by {interrupt.name} at step {int(state.step)}; go on with:\n  {command}")
     return INTERRUPTED
-  _finish(run, workdir, console)
+  try:
+    _finish(run, workdir, console)
+  except Exception as error:
+    raise _failed(loop.Failed(int(state.step), state), error, workdir, console) from error
   return None
 
 
@@ -141,11 +144,8 @@ class Drawer:
     return lambda: look.picture(run, look.of_samples(run, samples))
 
   def close(self) -> None:
-    """Waits for the pictures."""
+    """Waits for the pictures; raises what went wrong with one of them."""
     self._pool.shutdown()
-
-  def check(self) -> None:
-    """Raises what went wrong with one of the pictures."""
     for picture in self._drawn:
       picture.result()
 
@@ -182,40 +182,50 @@ def _fit(
       interrupt=interrupt,
     )
     saved.save(state)
-    saved.close()
-  except loop.Diverged as e:
-    saved.save(e.state)
-    saved.close()
-    raise
-  except loop.HookFailed as e:
-    console.note(traceback.format_exc())
-    e.kept = _kept(saved, e.state)
-    raise
-  finally:
+    saved.wait()
     drawer.close()
-    metrics.close()
+    if console.main:
+      rate = {"steps_per_second": metrics.rate} if metrics.rate else {}
+      seconds = round(metrics.seconds, 1)
+      folder.note(workdir, seconds=seconds, steps=int(state.step), **rate)
+    return state, drawer.run_of(state)
+  except loop.Diverged as e:
+    saved.save(e.state, wait=True)
+    raise
+  except Exception as error:
+    failed = error if isinstance(error, loop.Failed) else loop.Failed(int(state.step), state)
+    _save(saved, failed.state)
+    cause = error.__cause__ if failed is error else error
+    raise _failed(failed, cause, workdir, console) from cause
+  finally:
+    # What else fails here is of no more interest than what has failed before.
+    for close in (drawer.close, metrics.close, saved.close):
+      with contextlib.suppress(Exception):
+        close()
 
-  drawer.check()
-  facts = {"seconds": round(metrics.seconds, 1), "steps": int(state.step)}
-  if metrics.rate:
-    facts["steps_per_second"] = metrics.rate
-  if console.main:
-    folder.note(workdir, **facts)
-  return state, drawer.run_of(state)
 
+def _save(saved: checkpoints.Checkpoints, state: core.TrainState) -> None:
+  """Saves a state if that can still be done; saving may be what has failed.
 
-def _kept(saved: checkpoints.Checkpoints, state: core.TrainState) -> int | None:
-  """Saves a state; returns the step that the run can go on from, None for its beginning.
-
-  Saving may be what has failed, for example on a full disk. Then the last complete checkpoint is
-  what is left.
+  Several hosts save together, so that one which fails alone cannot.
   """
-  try:
-    saved.save(state)
-    saved.close()
-    return int(state.step)
-  except Exception:
-    return saved.latest()
+  if jax.process_count() == 1:
+    # The error of an earlier save is raised once; the next may succeed.
+    with contextlib.suppress(Exception):
+      saved.wait()
+    with contextlib.suppress(Exception):
+      saved.save(state, wait=True)
+
+
+def _failed(
+  failed: loop.Failed, cause: Exception, workdir: pathlib.Path, console: writers.Console
+) -> loop.Failed:
+  """Adds to the error which step the run goes on from, as the disk says, and logs the cause."""
+  with contextlib.suppress(Exception):
+    failed.kept = checkpoints.Checkpoints(workdir).latest()
+  with contextlib.suppress(Exception):
+    console.note("".join(traceback.format_exception(cause)))
+  return failed
 
 
 def _banner(

@@ -13,10 +13,12 @@ ROLES = ("real", "n", "se", "real/se", "raw")
 
 
 def number(value: Any) -> str:
-  """Returns a number in readable form; anything else as text.
+  """Returns a number in readable form, NaN for None, and anything else as text.
 
   Thousands are separated by commas, and a fraction has four significant digits.
   """
+  if value is None:
+    return "NaN"  # as JSON holds what is not finite
   if isinstance(value, bool) or not isinstance(value, int | float):
     return str(value)
   if not math.isfinite(value):

@@ -9,6 +9,7 @@ has only loaded it.
 """
 
 import functools
+import os
 import pathlib
 from collections.abc import Iterable, Mapping
 from typing import Any
@@ -89,12 +90,9 @@ def mixed(setup: build.Setup, workdir: pathlib.Path, state: core.TrainState) -> 
 
 def same_data(setup: build.Setup, workdir: pathlib.Path) -> None:
   """Raises UserError if a run was trained on data of other contents than are there now."""
-  before = recorded.facts(workdir)
-  # Folders were once known by the names and sizes of their files, which cannot be compared.
-  named = setup.data.name == "image_folder" and "spec" not in before
-  if before and not named and before["hash"] != setup.data.hash:
+  if recorded.others(workdir, setup.data):
     raise core.UserError(
-      f"{workdir} was trained on other data ({before['origin']}); now there is "
+      f"{workdir} was trained on other data ({recorded.facts(workdir)['origin']}); now there is "
       f"{setup.data.origin}; give it the same data, or start anew in another --workdir"
     )
 
@@ -135,7 +133,7 @@ def group(where: str) -> tuple[Any, Any]:
   except core.UserError as e:
     raise core.UserError(f"load: {e}") from None
 
-  workdir = pathlib.Path(path)
+  workdir = pathlib.Path(os.path.expanduser(path))
   setup = build.assemble({**config, "eval_ema": ""} if raw else config, workdir)
   state, _ = _stored(setup, checkpoints.Checkpoints(workdir))
   params = averaged(setup.config, mixed(setup, workdir, state))

@@ -12,7 +12,9 @@ of (seed, i) and of what it is drawn for, bitwise the same however many samples 
 """
 
 import copy
+import os
 import pathlib
+import warnings
 import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
@@ -142,7 +144,11 @@ class Run:
     if not hasattr(self.model, "sample"):
       raise core.UserError("this model has no samples")
     run = self.told(self._values(said)) if said else self
-    return joined(list(run.chunks(seed, num)))["x"]
+    samples = joined(list(run.chunks(seed, num)))
+    faulty = int(np.sum(samples[FAULTY]))
+    if faulty:
+      warnings.warn(f"{faulty:,} of {num:,} samples are not finite numbers", stacklevel=2)
+    return samples["x"]
 
   def likelihood(self, x: np.ndarray, **given: Any) -> dict[str, np.ndarray]:
     """Returns {"NAME/KIND": log-likelihoods [N] in nats} of examples x [N, *event], stored units.
@@ -293,8 +299,7 @@ def _settings(own: Mapping[str, Any], setup: build.Setup, workdir: pathlib.Path)
   places = registry.view("data", own["data"], training=True)
   changed = config_lib.difference(own, setup.config)
   settings = {key: new for key, (_, new) in changed.items() if key not in places}
-  before = recorded.facts(workdir).get("hash", setup.data.hash)
-  if before != setup.data.hash:
+  if recorded.others(workdir, setup.data):
     settings["data.hash"] = setup.data.hash
   return settings
 
@@ -306,7 +311,7 @@ def open_run(workdir: str | pathlib.Path, overrides: Sequence[str] = ()) -> Run:
 
   Raises core.UserError if this is no run directory.
   """
-  workdir = pathlib.Path(workdir).expanduser()
+  workdir = pathlib.Path(os.path.expanduser(workdir))
   return Run.open(workdir, config_lib.from_run(workdir, overrides)[0])
 
 

@@ -37,6 +37,20 @@ def facts(workdir: pathlib.Path) -> dict[str, Any]:
   return json.loads(file.read_text(encoding="utf-8"))["data"] if file.is_file() else {}
 
 
+def others(workdir: pathlib.Path, data: sources.Dataset) -> bool:
+  """Returns whether the data are of other contents than those that a run was trained on."""
+  known = facts(workdir)
+  if not known:
+    return False
+  if data.name == "image_folder" and "spec" not in known:
+    # Earlier runs knew a folder by the names and sizes of its files, which cannot be compared with
+    # contents, and numbered its classes in another order.
+    counts = {split: len(columns["x"]) for split, columns in data.splits.items()}
+    names = data.spec.fields["label"].names if data.spec.classes else ()
+    return known["counts"] != counts or tuple(sorted(names)) != tuple(names)
+  return known["hash"] != data.hash
+
+
 def plain(spec: core.DataSpec) -> dict[str, Any]:
   """Returns the description as plain data, to be written to run.json."""
   return dataclasses.asdict(spec)

@@ -9,11 +9,10 @@ step.py), and the host finds out when it next reads `state.halted`.
 
 import collections
 import contextlib
-import functools
 import queue
 import signal
 import threading
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import jax
@@ -47,8 +46,8 @@ class Diverged(Exception):
     self.names = tuple(names)
 
 
-class HookFailed(Exception):
-  """What runs beside the training has failed: a hook, a writer or the console.
+class Failed(Exception):
+  """Something else than the numbers has failed: a hook, a writer, the console or the data.
 
   step: the updates that were made before.
   state: the state after them, which is good.
@@ -119,8 +118,8 @@ def fit(
     the last log line that have it.
   hooks: called at their steps, and all but those of `every` = 0 also after the last step.
 
-  Raises Diverged, whose attribute `state` is the last good state. Raises HookFailed from whatever
-  `log` or a hook raises, with the state that they were given.
+  Raises Diverged, whose attribute `state` is the last good state. Raises Failed, with the last
+  state, from whatever `log`, a hook or `batches` raises.
   """
   start = int(state.step)
   recent = []
@@ -130,60 +129,57 @@ def fit(
   placed = lambda step: sharding.place(next(batches(step, step + 1)), program.over)
   cadences = [every for every, _ in (log, *hooks) if every]
   most = program.most(state, placed(start))
-  plan = functools.partial(
-    program_lib.stretches,
-    program.model,
-    stop=steps,
-    cadences=cadences,
-    most=most,
-  )
-  # The stacks of batches have the sizes that a run from step 0 needs, so that a resumed run
-  # compiles the same programs as a run that never stopped.
-  sizes = _sizes(plan(0, stop=min(steps, HORIZON)), most)
-  fed = program_lib.feed(batches(start, steps), plan(start), sizes, program.over)
+  plan, sizes = _plan(program.model, start, steps, most, cadences)
+  fed = program_lib.feed(batches(start, steps), plan, sizes, program.over)
 
-  with contextlib.closing(ahead(fed)) as ready:
-    for (first, count, now), batch in ready:
-      if sizes[now] == 1:
-        state, metrics = program.once(state, batch, due=now)
-      else:
-        state, metrics = program.several(state, batch, count, due=now)
-      recent.append((count, metrics))
+  done = start
+  try:
+    with contextlib.closing(ahead(fed)) as ready:
+      for stretch, batch in ready:
+        state, metrics = program(state, batch, stretch, sizes[stretch.due])
+        recent.append((stretch.count, metrics))
 
-      done = first + count
-      end = done == steps
-      due = [hook for every, hook in hooks if every and (done % every == 0 or end)]
-      logging = done % log[0] == 0 or end
-      # Several hosts agree on a stop at log lines only: asking waits for the device.
-      stop = (logging or jax.process_count() == 1) and interrupt.everywhere()
+        done = stretch.first + stretch.count
+        end = done == steps
+        due = [hook for every, hook in hooks if every and (done % every == 0 or end)]
+        logging = done % log[0] == 0 or end
+        # Several hosts agree on a stop at log lines only: asking waits for the device.
+        stop = (logging or jax.process_count() == 1) and interrupt.everywhere()
 
-      # A state that has diverged is neither logged nor handed to a hook.
-      if logging or due or stop:
-        _check(state, program, placed)
-      try:
+        # A state that has diverged is neither logged nor handed to a hook.
+        if logging or due or stop:
+          _check(state, program, placed)
         if logging:
           log[1](done, mean(recent))
           recent = []
         for hook in due:
           hook(done, state)
-      except Exception as error:
-        raise HookFailed(done, state) from error
-      if stop:
-        break
+        if stop:
+          break
+  except Diverged:
+    raise
+  except Exception as error:
+    raise Failed(done, state) from error
   return state
 
 
-def _sizes(plan: Iterable[program_lib.Stretch], most: int) -> Mapping[tuple[int, ...], int]:
-  """Returns {due objectives: the number of steps of their longest stretch}.
+def _plan(
+  model: core.GenerativeModel, start: int, steps: int, most: int, cadences: Sequence[int]
+) -> tuple[Iterator[program_lib.Stretch], Mapping[tuple[int, ...], int]]:
+  """Returns (the stretches from `start` to `steps`, {due objectives: size of their stacks}).
 
-  Combinations that the plan does not reach have `most`.
+  The stacks of batches have the sizes that a run from step 0 needs, so that a resumed run compiles
+  the same programs as a run that never stopped: the number of steps of the longest stretch, or
+  `most` for what is due beyond the HORIZON alone.
   """
   sizes = collections.defaultdict(lambda: most)
-  longest = {}
-  for stretch in plan:
-    longest[stretch.due] = max(stretch.count, longest.get(stretch.due, 0))
+  longest: dict[tuple[int, ...], int] = {}
+  for stretch in program_lib.stretches(model, 0, min(steps, HORIZON), most, cadences):
+    # Where the HORIZON cuts a stretch, a longer one of its kind may follow.
+    cut = stretch.first + stretch.count == HORIZON < steps
+    longest[stretch.due] = max(most if cut else stretch.count, longest.get(stretch.due, 0))
   sizes.update(longest)
-  return sizes
+  return program_lib.stretches(model, start, steps, most, cadences), sizes
 
 
 def _check(

@@ -98,6 +98,17 @@ class Program:
     zeros = jax.tree.map(jnp.zeros_like, metrics)
     return lax.fori_loop(0, count, one, (state, zeros))
 
+  def __call__(
+    self, state: core.TrainState, batch: core.Batch, stretch: Stretch, size: int
+  ) -> tuple[core.TrainState, core.Metrics]:
+    """Makes the steps of a stretch; returns (state, sums of the metrics).
+
+    batch: one batch if `size` is 1, else a stack of `size` batches, as `feed` gives them.
+    """
+    if size == 1:
+      return self.once(state, batch, due=stretch.due)
+    return self.several(state, batch, stretch.count, due=stretch.due)
+
   def most(self, state: core.TrainState, batch: core.Batch) -> int:
     """Returns how many steps one call may make, from the cost of step 0."""
     lowered = self.once.lower(state, batch, due=step_lib.due_at(self.model, 0))

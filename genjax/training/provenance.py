@@ -25,13 +25,15 @@ def facts(
   overrides: the settings that were given on the command line.
   command: the command that makes the run.
   """
+  cores = f"{os.cpu_count()} cores"
+  system = platform.system()
   return {
     "command": command,
     "argv": sys.argv,
     "overrides": dict(overrides),
     "started": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
     "python": platform.python_version(),
-    "machine": f"{platform.machine()}, {os.cpu_count()} cores, {platform.system()}",
+    "machine": ", ".join(filter(None, [_processor(), platform.machine(), cores, system])),
     "versions": {name: version for name in PACKAGES if (version := _version(name))},
     "git": _git(),
     "devices": [f"{d.device_kind} ({d.platform}:{d.id})" for d in jax.devices()],
@@ -53,6 +55,16 @@ def _version(package: str) -> str:
     return importlib.metadata.version(package)
   except importlib.metadata.PackageNotFoundError:
     return ""
+
+
+def _processor() -> str:
+  """Returns the name of the processor, "" if the system does not tell it."""
+  try:
+    lines = pathlib.Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+  except OSError:
+    return platform.processor()
+  named = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
+  return next(named, "")
 
 
 def _git() -> dict[str, Any]:

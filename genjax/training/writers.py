@@ -11,7 +11,7 @@ import pathlib
 import sys
 import time
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, TextIO
 
 import jax
 
@@ -48,8 +48,8 @@ class Console:
   def open(self, workdir: pathlib.Path) -> None:
     """Opens log.txt: from here on, lines go to it too."""
     if self.main:
-      # Names of files may hold bytes that are no text.
-      self.file = (workdir / "log.txt").open("a", encoding="utf-8", errors="backslashreplace")
+      # Without a buffer, which would be written once more, and fail once more, at the end.
+      self.file = (workdir / "log.txt").open("ab", buffering=0)
 
   def say(self, text: str) -> None:
     """Prints one or more lines, above the progress bar if there is one."""
@@ -59,30 +59,43 @@ class Console:
     self.note(text)
 
   def note(self, text: str) -> None:
-    """Writes one or more lines to log.txt only."""
-    if self.file:
-      self.file.write(text + "\n")
-      self.file.flush()
+    """Writes one or more lines to log.txt only; a log that cannot be written ends no training."""
+    if not self.file:
+      return
+    try:
+      # Names of files may hold bytes that are no text.
+      self.file.write(f"{text}\n".encode(errors="backslashreplace"))
+    except OSError as e:
+      self.file = None
+      say(f"warning    log.txt cannot be written any more: {e.strerror}", sys.stderr)
 
 
-def say(text: str) -> None:
-  """Prints lines above the progress bar; survives a terminal that is gone or knows no Unicode."""
+def say(text: str, stream: TextIO | None = None) -> None:
+  """Prints lines above the progress bar; survives a terminal that is gone or knows no Unicode.
+
+  stream: the standard output if not said.
+  """
   from tqdm import tqdm
 
-  if sys.stdout is None or sys.stdout.closed:
+  stream = sys.stdout if stream is None else stream
+  if stream is None or stream.closed:
     return
-  encoding = sys.stdout.encoding or "utf-8"
+  encoding = stream.encoding or "utf-8"
   known = text.encode(encoding, errors="replace").decode(encoding)
   try:
-    tqdm.write(known, file=sys.stdout)
-    sys.stdout.flush()
+    tqdm.write(known, file=stream)
+    stream.flush()
   except OSError:
     # Nobody reads any more. What Python still holds would raise again when it exits.
-    sys.stdout = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115
+    nowhere = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115
+    sys.stdout = nowhere if stream is sys.stdout else sys.stdout
+    sys.stderr = nowhere if stream is sys.stderr else sys.stderr
 
 
 class Progress:
   """Shows how far a piece of work is: a bar on a terminal, else a line every ten seconds.
+
+  Both go to the standard error: what is asked for goes to the standard output.
 
   Calling it (done, total, what) tells that `done` of `total` items of the work `what` are made.
   """
@@ -102,7 +115,7 @@ class Progress:
     if _terminal():
       self._draw(done, total, what)
     elif time.monotonic() - self.said > self.EVERY and done < total:
-      self.console.say(f"{what} {done:,} of {total:,}")
+      say(f"{what} {done:,} of {total:,}", sys.stderr)
       self.said = time.monotonic()
 
   def _draw(self, done: int, total: int, what: str) -> None:

@@ -309,3 +309,42 @@ def test_size_and_channels_are_found_by_looking(tmp_path, shape, size, channels)
   assert data.spec.shape == (size, size, channels)
   data = folder.ImageFolder(dir=str(tmp_path), size=12, channels=3).load()
   assert data.spec.shape == (12, 12, 3)
+
+
+def test_a_link_beside_its_folder_hides_nothing(tmp_path, noise):
+  filled(tmp_path / "zcats", noise)
+  filled(tmp_path / "dogs" / "deep", noise)
+  (tmp_path / "alias").symlink_to(tmp_path / "zcats")
+  (tmp_path / "zcats" / "other").symlink_to(tmp_path / "dogs" / "deep")
+  data = folder.ImageFolder(dir=str(tmp_path), size=4).load()
+  assert data.spec.fields["label"].names == ("dogs", "zcats")
+  assert "2 links to a folder that is read already" in data.origin
+
+
+def test_a_folder_that_may_not_be_read_is_said(tree, monkeypatch):
+  scan = folder.tree.os.scandir
+
+  def refuse(path):
+    if str(path).endswith("dogs"):
+      raise PermissionError(13, "Permission denied", path)
+    return scan(path)
+
+  monkeypatch.setattr(folder.tree.os, "scandir", refuse)
+  data = folder.ImageFolder(dir=str(tree), size=4).load()
+  assert "1 folders that may not be read ('dogs')" in data.origin
+
+
+def test_digits_of_other_scripts_are_names(tmp_path, noise):
+  for name in ("1²", "②", "10", "9"):
+    filled(tmp_path / name, noise)
+  names = folder.ImageFolder(dir=str(tmp_path), size=4).load().spec.fields["label"].names
+  assert set(names) == {"1²", "②", "10", "9"} and names.index("9") < names.index("10")
+
+
+def test_a_split_that_would_be_empty_is_refused(tmp_path, noise):
+  filled(tmp_path / "test", noise)
+  (tmp_path / "train").mkdir()
+  for i in range(2):
+    (tmp_path / "train" / f"{i}.png").write_bytes(png(noise))
+  with pytest.raises(core.UserError, match="the valid split would be empty"):
+    folder.ImageFolder(dir=str(tmp_path), size=4).load()

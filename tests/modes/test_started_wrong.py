@@ -11,6 +11,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from genjax import core
+from genjax.data import pictures as pictures_module
 from genjax.modes import evaluate, folder
 from genjax.training import writers
 from tests.command import FLAGS, MOONS, TINY, program, run
@@ -90,6 +92,82 @@ def test_a_full_disk_is_one_line(tmp_path, monkeypatch):
   assert "step       5 of 20" in out
 
 
+def test_a_disk_that_fills_while_training_is_one_line(tmp_path):
+  """A real one, /dev/full: text that could not be written would be written again at the end."""
+  workdir = tmp_path / "run"
+  file = workdir / "metrics.jsonl"
+  run(*FLAGS, f"--workdir={workdir}")
+  file.unlink()
+  file.symlink_to("/dev/full")
+  _, err = run(*FLAGS, "--config.steps=30", f"--workdir={workdir}", code=1)
+  assert "No space left on device" in err and len(err.strip().splitlines()) == 1
+  file.unlink()
+  out, _ = run(*FLAGS, "--config.steps=30", f"--workdir={workdir}")
+  assert "step       25 of 30" in out
+
+
+def test_a_log_that_cannot_be_written_ends_no_training(tmp_path):
+  workdir = tmp_path / "run"
+  run(*FLAGS, f"--workdir={workdir}")
+  (workdir / "log.txt").unlink()
+  (workdir / "log.txt").symlink_to("/dev/full")
+  out, err = run(*FLAGS, "--config.steps=30", f"--workdir={workdir}")
+  assert "log.txt cannot be written any more: No space left on device" in err
+  assert "step 30/30" in out and "report.html" in out
+
+
+def test_what_fails_at_the_end_is_made_by_the_same_command(tmp_path, monkeypatch):
+  from genjax.report import page
+
+  def fails(workdir):
+    raise OSError(28, "No space left on device")
+
+  with monkeypatch.context() as patched:
+    patched.setattr(page, "write", fails)
+    _, err = run(*FLAGS, f"--workdir={tmp_path}/run", code=1)
+  assert "the same command goes on from step 20" in err
+  out, _ = run(*FLAGS, f"--workdir={tmp_path}/run")
+  assert "report.html" in out
+
+
+def test_a_picture_that_proves_damaged_loses_no_step(tmp_path, monkeypatch):
+  rng = np.random.default_rng(0)
+  place = tmp_path / "pictures"
+  place.mkdir()
+  for i in range(40):
+    Image.fromarray(rng.integers(0, 256, (9, 9), dtype=np.uint8)).save(place / f"{i}.png")
+  whole = {path: path.read_bytes() for path in place.iterdir()}
+  flags = ["--config=own_pictures:smoke", "--config.data.name=image_folder", "--config.metrics=",
+           f"--config.data.dir={place}", "--config.data.size=8", "--config.data.channels=1",
+           "--config.data.check=header", "--config.sample_every=0", "--config.save_every=0",
+           f"--workdir={tmp_path}/run"]  # fmt: skip
+  run(*flags)
+  for path, content in whole.items():
+    path.write_bytes(content[:-20])  # a good header
+  _, err = run(*flags, "--config.steps=30", code=2)
+  assert "was trained on other data" in err
+
+  # The same damage after the start: read when a batch wants it.
+  for path, content in whole.items():
+    path.write_bytes(content)
+  decode = pictures_module.decode
+  calls = []
+
+  def damaged(file, channels, size=0):
+    calls.append(file)
+    if len(calls) > 100:
+      raise ValueError("damaged")
+    return decode(file, channels, size)
+
+  with monkeypatch.context() as patched:
+    patched.setattr(pictures_module, "decode", damaged)
+    _, err = run(*flags, "--config.steps=60", code=1)
+  assert "cannot be decoded (damaged); put the file back as it was" in err
+  assert "the same command goes on from step" in err
+  out, _ = run(*flags, "--config.steps=60")
+  assert "of 60" in out
+
+
 def test_numbers_that_are_none_are_said_and_not_measured(tmp_path, monkeypatch):
   from genjax.families.diffusion import diffusion
 
@@ -101,8 +179,9 @@ def test_numbers_that_are_none_are_said_and_not_measured(tmp_path, monkeypatch):
     return whole(self, params, buffers, keys, cond).at[0].set(np.nan)
 
   monkeypatch.setattr(diffusion.Diffusion, "sample", broken)
-  out, _ = run("--mode=sample", f"--workdir={workdir}", "--num=32")  # of two chunks
-  assert "2 of 32 samples are not finite numbers" in out
+  out, err = run("--mode=sample", f"--workdir={workdir}", "--num=32")  # of two chunks
+  assert "2 of 32 samples are not finite numbers" in err
+  assert out.strip() == f"{workdir}/generated/seed0_num32"  # for scripts
   about = json.loads((workdir / "generated/seed0_num32/about.json").read_text())
   assert about["not_finite"] == 2
   assert "faulty" not in np.load(workdir / "generated/seed0_num32/samples.npz")
@@ -126,6 +205,16 @@ def test_a_place_is_tried_at_the_start(tmp_path, monkeypatch):
   assert folder.place(tmp_path / "link", "--out") == tmp_path / "nowhere"
   monkeypatch.setenv("HOME", str(tmp_path))
   assert folder.place("~/runs/a", "--workdir") == tmp_path / "runs" / "a"
+
+  (tmp_path / "loop").symlink_to(tmp_path / "loop")
+  for name, message in {
+    "~nobodyxyz/run": "there is no such home directory",
+    f"{tmp_path}/loop/run": "loop",
+    f"{tmp_path}/{'x' * 300}/run": "File name too long",
+  }.items():
+    with pytest.raises(core.UserError, match=message):
+      folder.place(name, "--workdir")
+  assert folder.place(tmp_path / "link" / "run", "--workdir") == tmp_path / "nowhere" / "run"
 
 
 def test_a_directory_that_may_not_be_written_to_is_said_at_the_start(tmp_path, monkeypatch):

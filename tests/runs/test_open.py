@@ -2,6 +2,7 @@
 
 import pathlib
 
+import jax
 import numpy as np
 import pytest
 
@@ -69,3 +70,53 @@ def test_a_network_that_is_told_nothing_has_no_conditions(file, overrides):
   values, _ = config.from_file(str(FILE.parent / file), overrides)
   with pytest.raises(core.UserError, match=r"conditions: 'label' is not told to this network"):
     build.assemble(values)
+
+
+def test_a_notebook_asks_for_samples_likelihoods_and_reconstructions():
+  """In stored units, with conditions by their names."""
+  values, _ = config.from_file(f"{FILE.parent}/vae_mnist.py:conditional+smoke")
+  setup = build.assemble(values)
+  run = runs.Run.of_state(setup, setup.initial(sharding.mesh(), {}))
+  x = run.sample(5, seed=3, label=7)
+  assert x.shape == (5, *run.spec.shape) and x.dtype == np.uint8 and set(np.unique(x)) <= {0, 1}
+  np.testing.assert_array_equal(x, run.sample(5, seed=3, label=[7]))
+  np.testing.assert_array_equal(run.stored(run.seen(x)), x)
+  alternating = run.sample(4, label=[7, 3])
+  np.testing.assert_array_equal(alternating[::2], run.sample(4, label=7)[::2])
+  np.testing.assert_array_equal(alternating[1::2], run.sample(4, label=3)[1::2])
+
+  again = run.reconstruct(x, label=7)
+  assert again.shape == x.shape and again.dtype == x.dtype
+  nats = run.likelihood(x, label=np.full(5, 7))
+  assert set(nats) == {"elbo-given-label/lower-bound", "importance-3-given-label/lower-bound"}
+  assert all(value.shape == (5,) and (value < 0).all() for value in nats.values())
+
+  with pytest.raises(core.UserError, match="this model is told 'label'; give it as label="):
+    run.reconstruct(x)
+  with pytest.raises(core.UserError, match="unknown condition 'lable'; did you mean 'label'"):
+    run.sample(3, lable=7)
+
+
+def test_a_notebook_is_told_what_a_model_cannot_do():
+  values, _ = config.from_file(f"{FILE.parent}/wgan_gp_ring.py:smoke")
+  setup = build.assemble(values)
+  run = runs.Run.of_state(setup, setup.initial(sharding.mesh(), {}))
+  for ask, message in (
+    (lambda: run.likelihood(np.zeros((2, 2))), "this model has no likelihood"),
+    (lambda: run.reconstruct(np.zeros((2, 2))), "this model does not reconstruct"),
+    (lambda: run.sample(2, label=1), "unknown condition 'label'"),
+    (lambda: run.metrics("mode"), "unknown metric 'mode'; did you mean 'modes'"),
+  ):
+    with pytest.raises(core.UserError, match=message):
+      ask()
+
+
+@pytest.mark.parametrize(
+  "name",
+  ["ddpm_moons.py:smoke", "vae_mnist.py:completion+smoke", "text_conditional_moons.py:smoke"],
+)
+def test_a_blank_batch_is_like_every_batch(name):
+  """A model is opened with a blank one where its data are missing."""
+  setup = build.assemble(config.from_file(f"{FILE.parent}/{name}")[0])
+  shapes = lambda batch: jax.tree.map(lambda a: (a.shape, a.dtype), batch)
+  assert shapes(setup.pipeline.blank()) == shapes(setup.pipeline.at(0))

@@ -440,3 +440,30 @@ def test_matrices_in_column_order_do_not_stop_a_program(optimized):
 
   chol, _ = runtime.Jit(f)(s, maps)
   np.testing.assert_allclose(chol, 0.5 * np.linalg.cholesky(s) + 0.1, atol=1e-3)
+
+
+@pytest.mark.parametrize(
+  "due", [core.Every(1), core.Every(4), core.Between(2, 7), core.Between(3, 1e9)]
+)
+def test_counting_the_due_steps_is_counting_them(due):
+  for steps in range(12):
+    assert due.count(steps) == sum(map(due, range(steps)))
+
+
+@pytest.mark.parametrize("edge", [9, 10, 11, 50])
+def test_a_stretch_beyond_the_horizon_fits_its_stack(monkeypatch, edge):
+  """No step is lost where what is due changes at, before or after the horizon."""
+
+  class Late(Regression):
+    @property
+    def objectives(self):
+      return (
+        core.Objective("first", ("a",), self.loss, core.Between(0, edge)),
+        core.Objective("second", ("b",), self.loss, core.Between(edge, 1e9)),
+      )
+
+  monkeypatch.setattr(loop, "HORIZON", 10)
+  plan, sizes = loop._plan(Late(), 0, 100, 8, [20])
+  stretches = list(plan)
+  assert sum(stretch.count for stretch in stretches) == 100
+  assert all(stretch.count <= sizes[stretch.due] <= 8 for stretch in stretches)

@@ -26,7 +26,7 @@ def test_progress_is_a_bar_on_a_terminal(monkeypatch):
 
 def test_progress_is_lines_elsewhere_but_not_many(monkeypatch):
   out = io.StringIO()
-  monkeypatch.setattr(sys, "stdout", out)
+  monkeypatch.setattr(sys, "stderr", out)
   clock = iter(range(0, 1000, 4))
   monkeypatch.setattr(writers.time, "monotonic", lambda: next(clock))
   progress = writers.Progress(writers.Console())

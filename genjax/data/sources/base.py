@@ -65,8 +65,8 @@ class Dataset(NamedTuple):
   splits: {"train", "valid", "test": Split}; disjoint unless examples are independent draws.
   origin: one line: which data, how many examples, from where, and how to get more.
   licence: the licence of the data, in a few words.
-  hash: {split: 12 hex digits of the sha256 of its content}; for data too large to read, the
-    names and sizes of the files are hashed.
+  hash: {split: 12 hex digits of the sha256 of its content}. Of data that are too large to be read
+    at the start, what is hashed says their source.
   entropy: of the distribution that x is drawn from, in nats; None if unknown. It is the least mean
     negative log-likelihood that any model can reach.
   """

@@ -8,6 +8,7 @@ import hashlib
 import io
 import logging
 import multiprocessing.pool
+import os
 import pathlib
 from collections.abc import Sequence
 from typing import Any, NamedTuple
@@ -60,15 +61,22 @@ class ImageFolder(sources.Pictures):
     sound = self._sound(root, found.files, size, channels)
     layout = tree.layout(sound.files)
 
+    index = tree.split(sound.files, layout.splits, self.holdout)
+    for split, rows in index.items():
+      if not len(rows):
+        raise core.UserError(
+          f"{root}: the {split} split would be empty; expected at least 3 pictures to cut it from"
+        )
+
     # Labels are in memory; "x" knows only the names of its files.
     number = {name: i for i, name in enumerate(layout.classes)}
     splits = {}
-    for split, index in tree.split(sound.files, layout.splits, self.holdout).items():
-      own = tuple(sound.files[i] for i in index)
+    for split, rows in index.items():
+      own = tuple(sound.files[i] for i in rows)
       digests = tuple(sound.digests[name] for name in own)
       splits[split] = {"x": Files(root, own, size, channels, digests)}
       if number:
-        labels = [number[layout.owners[i]] for i in index]
+        labels = [number[layout.owners[i]] for i in rows]
         splits[split]["label"] = np.array(labels, np.int32)
 
     counts = ", ".join(f"{len(split['x']):,} {key}" for key, split in splits.items())
@@ -90,7 +98,7 @@ class ImageFolder(sources.Pictures):
       )
     if self.check not in CHECKS:
       raise core.unknown("data.check", self.check, CHECKS)
-    root = pathlib.Path(self.dir).expanduser()
+    root = pathlib.Path(os.path.expanduser(self.dir))
     if not self.dir or not root.is_dir():
       raise core.UserError(f"data.dir={self.dir!r} is not a folder; expected a folder of pictures")
     return root
@@ -215,8 +223,8 @@ class Files:
       return pictures.decode(self.root / name, self.channels, self.size)
     except (OSError, ValueError) as error:
       raise core.UserError(
-        f"{name!r} in {self.root} cannot be decoded ({error}); remove it, or find all such files "
-        "at the start with `--config.data.check=decode`"
+        f"{name!r} in {self.root} cannot be decoded ({error}); put the file back as it was, or "
+        "start anew with `--config.data.check=decode`, which finds all such files at the start"
       ) from error
 
   def fingerprint(self) -> bytes:

@@ -57,22 +57,32 @@ class Layout(NamedTuple):
 
 
 def find(root: pathlib.Path) -> Tree:
-  """Returns all files below a folder that are called pictures; links are followed."""
+  """Returns all files below a folder that are called pictures.
+
+  Links to folders elsewhere are followed. Links to a folder below `root` are passed over, since its
+  files are found by their own paths.
+  """
   files: list[str] = []
   passed_over: dict[str, list[str]] = {}
-  entered = {os.path.realpath(root)}
+  top = os.path.realpath(root)
+  entered = {top}
   skip = lambda why, path: passed_over.setdefault(why, []).append(path)
+  unreadable = lambda error: skip(
+    "folders that may not be read", os.path.relpath(error.filename, root)
+  )
 
-  for folder, below, names in os.walk(root, followlinks=True):
+  for folder, below, names in os.walk(root, followlinks=True, onerror=unreadable):
     within = lambda name, folder=folder: pathlib.Path(folder, name).relative_to(root).as_posix()
 
     # In place: os.walk descends into what stays. A link upwards would never end.
     kept = []
     for name in sorted(below):
-      real = os.path.realpath(os.path.join(folder, name))
+      path = os.path.join(folder, name)
+      real = os.path.realpath(path)
+      inside = os.path.islink(path) and os.path.commonpath((real, top)) == top
       if name.startswith("."):
         skip("hidden", within(name))
-      elif real in entered:
+      elif inside or real in entered:
         skip("links to a folder that is read already", within(name))
       else:
         entered.add(real)
@@ -94,7 +104,7 @@ def find(root: pathlib.Path) -> Tree:
 def natural(name: str) -> list[tuple[bool, int, str]]:
   """Returns the key of natural order: "2" comes before "10"."""
   parts = re.split(r"(\d+)", name)
-  return [(not part.isdigit(), int(part) if part.isdigit() else 0, part) for part in parts]
+  return [(not part.isdecimal(), int(part) if part.isdecimal() else 0, part) for part in parts]
 
 
 def layout(files: Sequence[str]) -> Layout:
@@ -128,8 +138,8 @@ def split(files: Sequence[str], own: Sequence[str], holdout: float) -> dict[str,
 
   own: the split of each file where the folder has splits, else empty. What it lacks of "valid" and
     "test" is cut from "train".
-  holdout: the share of the files that is cut off for each; at least one file, and never so many
-    that "train" is empty.
+  holdout: the share of the files that is cut off for each; at least one file if there are three,
+    and never so many that "train" is empty.
 
   The hash of a file's name decides what is cut off, so that almost all pictures keep their split
   when others are added or removed.
@@ -147,7 +157,7 @@ def split(files: Sequence[str], own: Sequence[str], holdout: float) -> dict[str,
     if name not in there:
       there[name], rank = rank[:held], rank[held:]
   parts = {"train": rank, **there}
-  return {name: np.array(parts[name]) for name in ("train", "valid", "test")}
+  return {name: np.array(parts[name], np.int64) for name in ("train", "valid", "test")}
 
 
 def summary(passed_over: dict[str, list[str]]) -> str:
