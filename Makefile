@@ -9,7 +9,7 @@ INSTALL := $(BIN)/pip install --quiet --disable-pip-version-check --constraint c
 .PHONY: train test test-slow test-all lint clean
 
 train: .venv/installed
-	@echo "Training DDPM on MNIST into runs/ddpm_mnist: about ten minutes on two cores."
+	@echo "Training DDPM on MNIST into runs/ddpm_mnist: ten to fifteen minutes on two cores."
 	$(BIN)/python -m genjax.main --config=configs/ddpm_mnist.py
 
 test: lint

@@ -5,7 +5,7 @@ python -m genjax.main --config=configs/ddpm_moons.py
 Results with seed 0:
 
     Wasserstein-2 distance   0.22 at 1,000 points (real points: 0.20)
-    training time            54 s on 2 cores of an AMD EPYC, shared with other work
+    training time            49 s on 2 cores of an AMD EPYC
 """
 
 from configs import base

@@ -5,7 +5,7 @@ python -m genjax.main --config=configs/gmm_moons.py
 Results with seed 0:
 
     nats            2.426 on the test set: 0.032 ± 0.024 above the entropy of the distribution
-    training time   2 s on 2 cores of an AMD EPYC, shared with other work
+    training time   2 s on 2 cores of an AMD EPYC
 """
 
 from configs import base

@@ -8,7 +8,7 @@ Results with seed 0, trained on 55,000 pictures:
 
     mean square error    .0037 ± .0002 of 500 test pictures (147 principal components: .0058)
     standard deviation   .78, 1.13 and .82, of the three channels of the code
-    training time        4 min 38 s on 2 cores of an Intel Xeon (14.7 steps/s)
+    training time        6 min 38 s on 2 cores of an AMD EPYC (10 steps/s), shared with other work
 """
 
 from configs import base

@@ -5,7 +5,7 @@ python -m genjax.main --config=configs/rbm_bars.py
 Results with seed 0:
 
     nats            3.533, by enumeration: 0.154 ± 0.008 above the entropy of the distribution
-    training time   33 s on 2 cores of an AMD EPYC, shared with other work
+    training time   20 s on 2 cores of an AMD EPYC
 """
 
 from configs import base

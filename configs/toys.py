@@ -18,8 +18,8 @@ Each process is a variant; vp is the default. Results with seed 0:
 
 The nats are those of the model's density along the probability flow, with the exact trace, at 1,000
 test points (± 0.025 to 0.027); the entropy is that of the distribution. The distance is of 1,000
-samples. Training takes 36 s each (ncsn: 63 s) on 2 cores of an Intel Xeon, and 44 s for vp on 2
-cores of an AMD EPYC, shared with other work.
+samples. Training takes 36 s each (ncsn: 63 s) on 2 cores of an Intel Xeon, and 43 s for vp on 2
+cores of an AMD EPYC.
 
 `:self_conditioned` is flow matching whose network sees its own last guess. It has not been
 measured.

@@ -7,7 +7,7 @@ Results with seed 0, trained on 55,000 pictures:
     latents in use      eight of ten
     mean square error   .0182 of 5,000 test pictures, decoded from the mean code
                         (ten principal components: .0244)
-    training time       2 min 4 s (87 steps/s) on 2 cores of an AMD EPYC, shared with other work
+    training time       74 s (145 steps/s) on 2 cores of an AMD EPYC
 """
 
 from configs import base

@@ -11,7 +11,7 @@ test digits (a dependency of the package ships 5,000 of the 70,000 digits):
                        -98.5 ± 1.1 nats with 5,000 samples, for an earlier run
                        (--mode=evaluate --config.model.importance=5000)
     latents in use     38 of 40
-    training time      1 min 22 s (61 steps/s) on 2 cores of an AMD EPYC, shared with other work
+    training time      43 s (115 steps/s) on 2 cores of an AMD EPYC
 
 On all 60,000 digits, others report an ELBO of -104 after ten epochs (flax's example), and an
 importance bound of about -89.8 with 200 samples on static digits (this network); neither is run

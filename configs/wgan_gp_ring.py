@@ -7,7 +7,7 @@ Results with seed 0:
     modes                    8 of 8
     good samples             26 %, which lie within three standard deviations of a mode
     Wasserstein-2 distance   0.22 at 1,000 points (real points: 0.23)
-    training time            32 s on 2 cores of an AMD EPYC, shared with other work
+    training time            30 s on 2 cores of an AMD EPYC
 """
 
 from configs import base
