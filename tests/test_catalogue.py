@@ -82,6 +82,7 @@ def test_a_configuration_imports_its_neighbours_and_ours(tmp_path):
   assert config.from_file(str(folder / "second.py"))[0]["steps"] == 3
 
 
+@pytest.mark.slow
 def test_ours_find_their_own_neighbours_first(tmp_path):
   """Whatever a person's configs/base.py holds."""
   (tmp_path / "configs").mkdir()

@@ -39,7 +39,8 @@ class Points:
       values = np.zeros(0)
     if len(values) != size or not np.isfinite(values).all():
       raise core.UserError(f"--{flag}={text!r}: expected {size} numbers separated by blanks")
-    return core.partial(values.reshape(field.shape))
+    value = values.reshape(field.shape)
+    return core.Partial(value, np.ones((*value.shape[:-1], 1), np.float32))
 
   def cells(self, a: Any, field: core.Field, height: int, width: int) -> np.ndarray:
     """Returns the titles of points [N, *shape] as pictures, uint8 [N, height, width, 3]."""

@@ -87,6 +87,7 @@ def test_pack_and_unpack_are_inverse():
   jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=1e-3), net.params, params)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", features.NETS)
 def test_features_have_unit_variance_on_average(name):
   data = load(name)

@@ -99,6 +99,7 @@ def test_guidance_of_scale_one_is_the_conditional_model_and_zero_the_uncondition
   assert not np.allclose(draw[3.0], draw[1.0], atol=1e-3)
 
 
+@pytest.mark.slow
 def test_guided_pair_is_the_extrapolation_of_the_two():
   model, params, buffers = conditional(3.0)
   plain = dataclasses.replace(model, guidance=guidance.Unguided())
@@ -331,6 +332,7 @@ def test_self_conditioning_shows_the_network_its_last_x0():
   assert float(loss) == pytest.approx((0.25**2 + 0.5**2) / 2, rel=0.05)
 
 
+@pytest.mark.slow
 def test_another_source_is_where_samples_begin_and_noise_is_drawn():
   model = diffusion.Diffusion(
     spec=PLANE, network=mlp.MLP(widths=(16,)), process=continuous.CondOT(), prediction="velocity",

@@ -187,6 +187,7 @@ def test_loss_is_the_bound_with_the_kl_of_every_block():
   np.testing.assert_allclose(after["hvae"]["codes"]["mean"], z.mean(0), atol=1e-5)
 
 
+@pytest.mark.slow
 def test_importance_weighted_aim_is_minus_its_bound():
   params, buffers = trained()
   model = build(aim=aims.Importance(samples=7))

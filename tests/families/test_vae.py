@@ -66,6 +66,7 @@ def spoiled(params):
 BUFFERS = {"encoder": {"codes": moments.nothing((2,))}, "decoder": {}}
 
 
+@pytest.mark.slow
 def test_bounds_are_the_likelihood_where_q_is_the_posterior(exact):
   """For every number of samples, and each draw: all weights are p(x)."""
   params, x, log_p = exact
@@ -199,6 +200,7 @@ def test_simple_heads_by_scipy():
   np.testing.assert_allclose(coin.log_prob(out, bits), stats.bernoulli(p).logpmf(bits), 2e-4)
 
 
+@pytest.mark.slow
 def test_the_kls_weight_does_not_depend_on_the_batch(exact):
   """Nats per example: the batch twice over has the same KL, and beta is what it says."""
   params, x, _ = exact

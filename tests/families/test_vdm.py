@@ -39,6 +39,7 @@ def test_the_schedule_rises_between_its_ends_whatever_its_weights():
   np.testing.assert_allclose(other.time(-gamma / 2), t, atol=2e-3)
 
 
+@pytest.mark.slow
 def test_loss_is_the_likelihoods_bound():
   """In bits per dimension; both estimate the same integral, over t and over the circle."""
   model = small()

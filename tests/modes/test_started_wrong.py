@@ -45,6 +45,7 @@ def test_a_metric_of_samples_needs_samples(metric, tmp_path):
   assert f"metric '{metric}': this model has no samples" in err and not workdir.exists()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["evaluate", "write"])
 def test_what_fails_beside_the_training_loses_no_step(name, tmp_path, monkeypatch):
   """A metric or a writer that fails at step 10 of 20: the same command goes on from step 10."""
@@ -72,6 +73,7 @@ def test_what_fails_beside_the_training_loses_no_step(name, tmp_path, monkeypatc
   assert "step       10 of 20" in out and (workdir / "checkpoints" / "20").is_dir()
 
 
+@pytest.mark.slow
 def test_a_full_disk_is_one_line(tmp_path, monkeypatch):
   """Where nothing can be saved any more, the last checkpoint is what the run goes on from."""
   from genjax.training import checkpoints
@@ -92,6 +94,7 @@ def test_a_full_disk_is_one_line(tmp_path, monkeypatch):
   assert "step       5 of 20" in out
 
 
+@pytest.mark.slow
 def test_a_disk_that_fills_while_training_is_one_line(tmp_path):
   """A real one, /dev/full: text that could not be written would be written again at the end."""
   workdir = tmp_path / "run"
@@ -106,6 +109,7 @@ def test_a_disk_that_fills_while_training_is_one_line(tmp_path):
   assert "step       25 of 30" in out
 
 
+@pytest.mark.slow
 def test_a_log_that_cannot_be_written_ends_no_training(tmp_path):
   workdir = tmp_path / "run"
   run(*FLAGS, f"--workdir={workdir}")
@@ -116,6 +120,7 @@ def test_a_log_that_cannot_be_written_ends_no_training(tmp_path):
   assert "step 30/30" in out and "report.html" in out
 
 
+@pytest.mark.slow
 def test_what_fails_at_the_end_is_made_by_the_same_command(tmp_path, monkeypatch):
   from genjax.report import page
 
@@ -130,6 +135,7 @@ def test_what_fails_at_the_end_is_made_by_the_same_command(tmp_path, monkeypatch
   assert "report.html" in out
 
 
+@pytest.mark.slow
 def test_a_picture_that_proves_damaged_loses_no_step(tmp_path, monkeypatch):
   rng = np.random.default_rng(0)
   place = tmp_path / "pictures"
@@ -217,6 +223,7 @@ def test_a_place_is_tried_at_the_start(tmp_path, monkeypatch):
   assert folder.place(tmp_path / "link" / "run", "--workdir") == tmp_path / "nowhere" / "run"
 
 
+@pytest.mark.slow
 def test_a_directory_that_may_not_be_written_to_is_said_at_the_start(tmp_path, monkeypatch):
   workdir = tmp_path / "run"
   run(*FLAGS, f"--workdir={workdir}")
@@ -237,6 +244,7 @@ def test_a_directory_that_may_not_be_written_to_is_said_at_the_start(tmp_path, m
   assert "w2/exact" in out and "could not be saved" in err
 
 
+@pytest.mark.slow
 def test_out_may_be_a_link(tmp_path):
   workdir = tmp_path / "run"
   run(*FLAGS, f"--workdir={workdir}")
@@ -267,12 +275,14 @@ def test_a_terminal_that_goes_away_ends_no_training(name, tmp_path):
   assert "step 20/20" in (workdir / "log.txt").read_text(encoding="utf-8")
 
 
+@pytest.mark.slow
 def test_a_huge_number_of_steps_is_no_reason_to_wait(tmp_path):
   """Ten thousand million steps: describing them takes no longer than twenty."""
   out, _ = program("--mode=describe", MOONS, *TINY, "--config.steps=1e10")
   assert "FLOPs" in out
 
 
+@pytest.mark.slow
 def test_a_run_is_not_lost_when_its_data_are(tmp_path, pictures):
   """The folder moves, is named with a slash, goes away, and comes back with another picture."""
   flags = ["--config=own_pictures:smoke", "--config.data.name=image_folder", "--config.metrics=",
@@ -310,6 +320,7 @@ def test_a_run_is_not_lost_when_its_data_are(tmp_path, pictures):
   run("--mode=sample", workdir, "--num=16", "--seed=2")
 
 
+@pytest.mark.slow
 def test_class_names_follow_their_pictures(tmp_path):
   """From the folders to run.json, samples.npz and the grid."""
   rng = np.random.default_rng(0)

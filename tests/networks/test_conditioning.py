@@ -70,6 +70,7 @@ def test_absent_and_null_conditions_are_the_same_and_have_finite_gradients(name)
   assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(slope))
 
 
+@pytest.mark.slow
 def test_words_that_are_none_are_not_seen():
   """A short text says the same whatever stands at the places after it in the table of words."""
   net = NETS["mlp"](("text",))

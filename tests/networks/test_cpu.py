@@ -34,7 +34,7 @@ INPUTS = {
 
 # Convolutions on their first shape; the others differ in what is left over, and take long.
 CASES = [
-  pytest.param(name, shapes, marks=pytest.mark.slow if i or name == "attend" else ())
+  pytest.param(name, shapes, marks=pytest.mark.slow if i or name in ("attend", "double") else ())
   for name, every in INPUTS.items()
   for i, shapes in enumerate(every)
 ]

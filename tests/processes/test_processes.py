@@ -105,6 +105,7 @@ def test_grid_walks_from_noise_to_data_through_times_of_the_chain(steps):
   np.testing.assert_allclose(grid * 100, np.round(grid * 100), atol=1e-9)
 
 
+@pytest.mark.slow
 def test_ddpm_is_exactly_its_table_on_states_and_on_the_circle_between():
   for name in ("linear", "cosine", "shifted"):
     process = CHAINS[name]
