@@ -36,7 +36,7 @@ def test_a_family_in_four_touches(tmp_path):
   table.write_text(text.replace("MODELS = {\n", f"MODELS = {{\n{line}"))
 
   checks = ["tests/families/test_gaussian.py", "tests/test_contract.py", "tests/test_imports.py"]
-  command = [sys.executable, "-m", "pytest", "-v", *checks, "-m", "", "-k", "gaussian or imports"]
+  command = [sys.executable, "-m", "pytest", "-vv", *checks, "-m", "", "-k", "gaussian or imports"]
   env = {**os.environ, "PYTHONPATH": str(tmp_path)}
   done = subprocess.run(command, cwd=tmp_path, env=env, capture_output=True, text=True)
   assert done.returncode == 0, done.stdout[-3000:]
