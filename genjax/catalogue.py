@@ -72,20 +72,21 @@ def names(like: str) -> list[str]:
 
 def entries() -> list[Entry]:
   """All configurations, each family's together."""
-  found = [_entry(path) for path in files()]
-  order = list(dict.fromkeys(_folders().values()))
+  folders = _folders()
+  found = [_entry(path, folders) for path in files()]
+  order = list(dict.fromkeys(folders.values()))
   place = lambda entry: order.index(entry.family) if entry.family in order else len(order)
   return sorted(found, key=lambda entry: (place(entry), entry.path.stem))
 
 
-def _entry(path: pathlib.Path) -> Entry:
+def _entry(path: pathlib.Path, folders: dict[str, str]) -> Entry:
   try:
     tree = _parsed(path)
     model = _model(tree, path, (path,))
   except (OSError, SyntaxError, ValueError) as e:
     return Entry(path, f"(cannot be read: {' '.join(str(e).split())})", "", ())
   title = (ast.get_docstring(tree) or "").partition("\n")[0]
-  return Entry(path, title, _folders().get(model, ""), _variants(tree))
+  return Entry(path, title, folders.get(model, ""), _variants(tree))
 
 
 def _parsed(path: pathlib.Path) -> ast.Module:
@@ -159,7 +160,8 @@ def listing() -> str:
     if entry.family != family:
       family = entry.family
       lines += ["", family or "other"]
-    time = _duration(measured.get(entry.path.stem))
+    took = measured.get(entry.path.stem)
+    time = "" if took is None else duration(took)
     lines.append(f"  {entry.path.stem:32} {time:>7}  {entry.title}")
     lines += [f"{'':44}{line}" for line in _wrapped(entry.variants)]
   if not lines:
@@ -181,8 +183,6 @@ def _wrapped(variants: tuple[str, ...], width: int = 54) -> list[str]:
   return [line.rstrip() for line in lines if line]
 
 
-def _duration(time: float | None) -> str:
-  """ "40 s", "12 min" or nothing."""
-  if time is None:
-    return ""
-  return f"{time:.0f} s" if time < 100 else f"{time / 60:.0f} min"
+def duration(seconds: float) -> str:
+  """Returns "40 s" or "12 min"."""
+  return f"{seconds:.0f} s" if seconds < 100 else f"{seconds / 60:,.0f} min"

@@ -9,7 +9,7 @@ ROOT = pathlib.Path(__file__).parents[1]
 # package or module of genjax -> what it may import of genjax (itself and core always)
 ARROWS = {
   "main": {"catalogue", "modes", "training"},
-  "modes": {"config", "registry", "runs", "evaluation", "kinds", "report", "training"},
+  "modes": {"catalogue", "config", "registry", "runs", "evaluation", "kinds", "report", "training"},
   "runs": {"config", "registry", "data", "evaluation", "training"},
   "config": {"catalogue", "registry", "renamed", "values", "data", "training"},
   "values": set(),

@@ -9,7 +9,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from genjax import core
+from genjax import catalogue, core
 from genjax.runs import build, load
 from genjax.training import loop, sharding
 from genjax.training import step as step_lib
@@ -73,7 +73,7 @@ def _cost(
   except core.UserError as e:
     return [*lines, f"time       not measured: {e}"]
   known = f", {memory / 2**20:,.0f} MiB at its peak" if memory else ""
-  lines.append(f"training   about {_duration(seconds)} on this machine{known}")
+  lines.append(f"training   about {catalogue.duration(seconds)} on this machine{known}")
   return lines
 
 
@@ -107,10 +107,6 @@ def _seconds(
       times.append((time.perf_counter() - begin) / many)
     total += count * min(times[1:])
   return total
-
-
-def _duration(seconds: float) -> str:
-  return f"{seconds:.0f} s" if seconds < 100 else f"{seconds / 60:,.0f} min"
 
 
 def abilities(model: core.GenerativeModel) -> list[str]:

@@ -9,7 +9,6 @@ from collections.abc import Mapping
 from typing import Any
 
 import jax
-import numpy as np
 
 from genjax import core
 from genjax.evaluation import metrics as metric_table
@@ -137,8 +136,7 @@ class Drawer:
 
   def _samples(self, run: runs.Run) -> Any:
     """Draws samples now; returns the function that makes a picture of them, for the thread."""
-    samples = runs.joined(list(run.chunks(0, run.config["samples"])))
-    faulty = int(np.sum(samples.pop(runs.FAULTY)))
+    samples, faulty = run.drawn(0, run.config["samples"])
     if faulty:
       self.console.say(f"warning    {faulty:,} samples are not finite numbers")
     return lambda: look.picture(run, look.of_samples(run, samples))

@@ -144,8 +144,7 @@ class Run:
     if not hasattr(self.model, "sample"):
       raise core.UserError("this model has no samples")
     run = self.told(self._values(said)) if said else self
-    samples = joined(list(run.chunks(seed, num)))
-    faulty = int(np.sum(samples[FAULTY]))
+    samples, faulty = run.drawn(seed, num)
     if faulty:
       warnings.warn(f"{faulty:,} of {num:,} samples are not finite numbers", stacklevel=2)
     return samples["x"]
@@ -177,7 +176,7 @@ class Run:
     if not hasattr(self.model, "reconstruct"):
       raise core.UserError("this model does not reconstruct")
     cond = self._cond(given, len(x))
-    return self.stored(_local(self.setup.again(self.params, self.buffers, self.seen(x), cond)))
+    return self._again(self.seen(x), cond)
 
   def metrics(self, *names: str) -> dict[str, float]:
     """Returns the named metrics of evaluation/metrics.py, by default those of the configuration."""
@@ -212,11 +211,16 @@ class Run:
 
     Raises NotFinite if some of them are not numbers.
     """
-    samples = joined(list(self.chunks(0, n)))
-    bad = int(np.sum(samples.pop(FAULTY)))
-    if bad:
-      raise core.NotFinite(f"{bad:,} of {n:,} samples are not finite numbers")
+    samples, faulty = self.drawn(0, n)
+    if faulty:
+      raise core.NotFinite(f"{faulty:,} of {n:,} samples are not finite numbers")
     return samples
+
+  def drawn(self, seed: int, num: int) -> tuple[dict[str, Any], int]:
+    """Returns (samples 0 ... num - 1 of a seed, how many of them are not finite numbers)."""
+    samples = joined(list(self.chunks(seed, num)))
+    faulty = int(np.sum(samples.pop(FAULTY)))
+    return samples, faulty
 
   def truth(self, n: int) -> np.ndarray | None:
     """Returns the x, in stored units, that the first n samples ought to be, or None."""
@@ -228,8 +232,11 @@ class Run:
     """Returns (the first n examples of run.split, what the model makes of them), stored units."""
     batch = self.batch(self.split, n)
     cond = core.given(self.model, batch)
-    again = self.setup.again(self.params, self.buffers, batch["x"], cond)
-    return self.stored(batch["x"]), self.stored(_local(again))
+    return self.stored(batch["x"]), self._again(batch["x"], cond)
+
+  def _again(self, x: np.ndarray, cond: core.Batch) -> np.ndarray:
+    """Returns what the model makes of x, which is in model units, in stored units."""
+    return self.stored(_local(self.setup.again(self.params, self.buffers, x, cond)))
 
   def chunks(self, seed: int, num: int) -> Iterator[dict[str, Any]]:
     """Yields samples 0 ... num - 1 of a seed, `sample_batch` at a time.

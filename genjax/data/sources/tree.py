@@ -116,11 +116,8 @@ def layout(files: Sequence[str]) -> Layout:
   splits: list[str] = []
   rest = list(files)
   top = {name.split("/")[0] if "/" in name else "" for name in files}
-  if (
-    "" not in top
-    and {SPLIT_FOLDERS.get(name.lower()) for name in top} >= {"train"}
-    and all(name.lower() in SPLIT_FOLDERS for name in top)
-  ):
+  named = {SPLIT_FOLDERS.get(name.lower()) for name in top}
+  if "train" in named and None not in named:
     splits = [SPLIT_FOLDERS[name.split("/")[0].lower()] for name in files]
     rest = [name.partition("/")[2] for name in files]
 
@@ -150,14 +147,13 @@ def split(files: Sequence[str], own: Sequence[str], holdout: float) -> dict[str,
   rank = sorted((i for i in range(len(files)) if not own or own[i] == "train"), key=digest)
 
   # In this order, which published splits depend on: test first, then valid.
-  parts = {}
   held = max(1, round(holdout * len(rank)))
   held = min(held, (len(rank) - 1) // 2)
   for name in ("test", "valid"):
     if name not in there:
       there[name], rank = rank[:held], rank[held:]
-  parts = {"train": rank, **there}
-  return {name: np.array(parts[name], np.int64) for name in ("train", "valid", "test")}
+  there["train"] = rank
+  return {name: np.array(there[name], np.int64) for name in ("train", "valid", "test")}
 
 
 def summary(passed_over: dict[str, list[str]]) -> str:
